@@ -1,0 +1,1 @@
+//! Thin, safe Linux notification calls.
