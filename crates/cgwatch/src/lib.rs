@@ -1,1 +1,16 @@
-//! The monitor.
+//! cgwatch: every change, then exactly one removal, of every Linux cgroup.
+
+mod error;
+mod event;
+mod filter;
+mod options;
+mod watcher;
+
+pub use error::Error;
+pub use event::{
+    Cgroup, CgroupPath, Confidence, Event, EventKind, FileName, Files, GapReason, LearnedFrom,
+    Time, Unseen, Values,
+};
+pub use filter::Filter;
+pub use options::{Depth, Options, Strategy};
+pub use watcher::{Root, Snapshot, Start, Usage, Watcher};

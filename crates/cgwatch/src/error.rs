@@ -1,0 +1,83 @@
+//! The one error type of the crate.
+
+use std::path::PathBuf;
+
+/// What can go wrong. Each carries the path, and where there is one the errno.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No cgroup v2 hierarchy is mounted.
+    #[error("no cgroup v2 hierarchy is mounted")]
+    NoCgroup2,
+    /// The path lies in a cgroup v1 hierarchy.
+    #[error("{} lies in a cgroup v1 hierarchy", .path.display())]
+    CgroupV1 {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// The path exists but is no cgroup v2 directory.
+    #[error("{} is not a cgroup", .path.display())]
+    NotACgroup {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// The path is not there (ENOENT), or it vanished while it was being added.
+    #[error("{} does not exist", .path.display())]
+    NotFound {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// The path is already watched, or lies above or below a path that is.
+    #[error("{} overlaps {}, which is watched already", .path.display(), .watched.display())]
+    Overlap {
+        /// The path asked for.
+        path: PathBuf,
+        /// The path that is watched.
+        watched: PathBuf,
+    },
+    /// The path is not watched.
+    #[error("{} is not watched", .path.display())]
+    NotWatched {
+        /// The path to be removed.
+        path: PathBuf,
+    },
+    /// A system call on a path failed.
+    #[error("cannot {action} {}", .path.display())]
+    Path {
+        /// What was tried, such as `open`.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The errno.
+        source: rustix::io::Errno,
+    },
+    /// A system call without a path failed.
+    #[error("cannot {action}")]
+    System {
+        /// What was tried, such as `read the notifications`.
+        action: &'static str,
+        /// The errno.
+        source: rustix::io::Errno,
+    },
+    /// An instance of inotify was asked for by name but cannot be had: EMFILE
+    /// (`fs.inotify.max_user_instances`, or the process's own limit on open files), ENOSYS.
+    #[error("cannot create an inotify instance")]
+    NoInotify {
+        /// The errno.
+        source: rustix::io::Errno,
+    },
+    /// A file name given to [`Options::files`](crate::Options::files) is no plain file name.
+    #[error("{name:?} is not the name of a control file")]
+    BadFileName {
+        /// The name.
+        name: String,
+    },
+    /// A path filter cannot be understood.
+    #[error("{glob:?} is not a path pattern")]
+    BadGlob {
+        /// The pattern.
+        glob: String,
+        /// Why.
+        source: globset::Error,
+    },
+}
