@@ -1,0 +1,85 @@
+//! A scenario in a process of its own, under a time limit.
+//!
+//! The child is this program, executed with `--scenario NAME`; its standard output ends with the
+//! [`Outcome`] as one line. It leads a process group of its own, so that its workers die with it.
+
+use std::{
+    env,
+    io::{BufRead, BufReader, Write as _},
+    os::unix::process::CommandExt as _,
+    process::{Child, Command, ExitCode, Stdio},
+    sync::mpsc,
+    thread,
+};
+
+use crate::{Environment, Failure, Outcome, Scenario};
+
+/// To be called first in every `main` of a program that runs scenarios: if the arguments ask for
+/// one, does it and gives the exit code.
+#[must_use]
+pub fn entry() -> Option<ExitCode> {
+    let mut arguments = env::args_os().skip(1);
+    if arguments.next()?.to_str()? != "--scenario" {
+        return None;
+    }
+    let name = arguments.next().unwrap_or_default();
+    let guest = arguments.next().is_some_and(|place| place == "--guest");
+    let scenario = crate::all().into_iter().find(|scenario| scenario.name == name);
+    let outcome = match (scenario, Environment::detect(guest)) {
+        (None, _) => Outcome::Fail(format!("there is no scenario {}", name.display())),
+        (_, None) => Outcome::Skip("no cgroup v2 hierarchy is mounted".into()),
+        (Some(scenario), Some(environment)) => match (scenario.run)(&environment) {
+            Ok(()) => Outcome::Pass,
+            Err(Failure::Skip(reason)) => Outcome::Skip(reason),
+            Err(failure) => Outcome::Fail(failure.to_string()),
+        },
+    };
+    // Nobody to tell if the parent is gone.
+    let _ = writeln!(std::io::stdout(), "{outcome}");
+    Some(if matches!(outcome, Outcome::Fail(_)) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Runs a scenario in a child process, killed when its time is up. Its standard error is passed on.
+#[must_use]
+pub fn run_in_child(scenario: &Scenario, environment: &Environment) -> Outcome {
+    if let Some(requirement) = scenario.unmet(environment) {
+        return Outcome::Skip(requirement.to_string());
+    }
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("--scenario").arg(scenario.name).process_group(0).stdin(Stdio::null());
+    if environment.guest {
+        command.arg("--guest");
+    }
+    if let Some(program) = &environment.command {
+        command.env("CGWATCH", program);
+    }
+    let mut child = match command.stdout(Stdio::piped()).spawn() {
+        Ok(child) => child,
+        Err(error) => return Outcome::Fail(format!("cannot start the scenario: {error}")),
+    };
+    let (sender, receiver) = mpsc::channel();
+    if let Some(output) = child.stdout.take() {
+        thread::spawn(move || {
+            let lines = BufReader::new(output).lines().map_while(Result::ok);
+            // The receiver is gone when the time was up.
+            let _ = sender.send(lines.filter_map(|line| Outcome::parse(&line)).last());
+        });
+    }
+    let outcome = receiver.recv_timeout(environment.limit(scenario.limit));
+    end(&mut child);
+    match outcome {
+        Ok(Some(outcome)) => outcome,
+        Ok(None) => Outcome::Fail("it died without a word".into()),
+        Err(_) => Outcome::Fail("its time was up".into()),
+    }
+}
+
+/// Kills the child's whole process group and takes its exit status.
+fn end(child: &mut Child) {
+    let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(group) = group {
+        // ESRCH: all are gone already.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let _ = child.wait();
+}
