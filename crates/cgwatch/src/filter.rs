@@ -11,6 +11,7 @@ pub struct Filter {
     files: Vec<String>,
     keys: Vec<String>,
     kinds: Vec<String>,
+    without_existing: bool,
 }
 
 impl Filter {
@@ -64,6 +65,13 @@ impl Filter {
         self
     }
 
+    /// Not what existed when the watch began.
+    #[must_use]
+    pub fn without_existing(mut self) -> Self {
+        self.without_existing = true;
+        self
+    }
+
     /// Whether the event is told.
     #[must_use]
     pub fn admits(&self, kind: &EventKind) -> bool {
@@ -79,6 +87,7 @@ impl Filter {
             }
         }
         match kind {
+            EventKind::Appeared { existing: true, .. } => !self.without_existing,
             EventKind::Changed { file, new, late, .. } => {
                 let mut keys = new.iter().map(|(k, _)| k).chain(late.iter().map(|(k, _)| k));
                 names(&self.files, file)
