@@ -3,6 +3,7 @@
 mod error;
 mod event;
 mod filter;
+mod mount;
 mod options;
 mod watcher;
 
@@ -12,5 +13,6 @@ pub use event::{
     Time, Unseen, Values,
 };
 pub use filter::Filter;
+pub use mount::{FileSystem, Mount};
 pub use options::{Depth, Options, Strategy};
 pub use watcher::{Root, Snapshot, Start, Usage, Watcher};

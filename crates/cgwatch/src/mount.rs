@@ -1,0 +1,188 @@
+//! Where the cgroup v2 hierarchy is mounted, as `/proc/self/mountinfo` tells (proc_pid_mountinfo(5);
+//! `show_mountinfo` in fs/proc_namespace.c).
+//!
+//! Every mount of cgroup2 shows the same tree, each from a root of its own.
+
+use std::{
+    ffi::OsString,
+    os::unix::ffi::OsStringExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::io::Errno;
+
+use crate::Error;
+
+/// `CGROUP2_SUPER_MAGIC`
+const CGROUP2: u64 = 0x6367_7270;
+/// `CGROUP_SUPER_MAGIC`
+const CGROUP1: u64 = 0x0027_e0eb;
+
+const MOUNTINFO: &str = "/proc/self/mountinfo";
+
+/// A mount of the cgroup v2 hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Where it is.
+    pub point: PathBuf,
+    /// Which cgroup it shows as its root, seen from this process's cgroup namespace; `/` is the
+    /// hierarchy's root, or the namespace's.
+    pub root: PathBuf,
+    /// The options of this mount, such as `ro`.
+    pub options: Vec<String>,
+    /// The options of the hierarchy, such as `nsdelegate` or `memory_localevents`.
+    pub hierarchy_options: Vec<String>,
+}
+
+impl Mount {
+    /// All mounts of cgroup v2 that can be reached, those that show the whole hierarchy first.
+    ///
+    /// # Errors
+    /// [`Error::Path`] if `/proc/self/mountinfo` cannot be read. None at all is not an error here.
+    pub fn all() -> Result<Vec<Self>, Error> {
+        let text = std::fs::read(MOUNTINFO).map_err(|error| Error::Path {
+            action: "read",
+            path: MOUNTINFO.into(),
+            source: Errno::from_io_error(&error).unwrap_or(Errno::IO),
+        })?;
+        let mut mounts = parse(&text);
+        // Another mount may lie on top.
+        mounts.retain(|mount| FileSystem::of(&mount.point) == Ok(FileSystem::Cgroup2));
+        mounts.sort_by_key(|mount| mount.root != Path::new("/"));
+        Ok(mounts)
+    }
+
+    /// The mount that shows `path`: of those at or above it, the innermost.
+    #[must_use]
+    pub fn of<'a>(mounts: &'a [Self], path: &Path) -> Option<&'a Self> {
+        let above = mounts.iter().filter(|mount| path.starts_with(&mount.point));
+        above.max_by_key(|mount| mount.point.as_os_str().len())
+    }
+
+    /// Whether the hierarchy has this option now, such as `memory_localevents`.
+    #[must_use]
+    pub fn has(&self, option: &str) -> bool {
+        self.hierarchy_options.iter().any(|o| o == option)
+    }
+}
+
+/// What kind of file system a path lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    /// cgroup v2.
+    Cgroup2,
+    /// cgroup v1, whichever controller.
+    Cgroup1,
+    /// Something else.
+    Other,
+}
+
+impl FileSystem {
+    /// That of `path`, which is followed if it is a link.
+    ///
+    /// # Errors
+    /// The errno of `statfs`.
+    pub fn of(path: &Path) -> Result<Self, Errno> {
+        let kind = rustix::fs::statfs(path)?.f_type;
+        Ok(match u64::try_from(kind) {
+            Ok(CGROUP2) => Self::Cgroup2,
+            Ok(CGROUP1) => Self::Cgroup1,
+            _ => Self::Other,
+        })
+    }
+}
+
+/// The lines of type `cgroup2`; a line that is not understood is passed over.
+fn parse(text: &[u8]) -> Vec<Mount> {
+    text.split(|&b| b == b'\n').filter_map(parse_line).collect()
+}
+
+/// `id parent major:minor root point options [optional…] - type source super-options`
+fn parse_line(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|&b| b == b' ');
+    let root = fields.nth(3)?;
+    let point = fields.next()?;
+    let options = fields.next()?;
+    fields.by_ref().find(|field| *field == b"-")?;
+    if fields.next()? != b"cgroup2" {
+        return None;
+    }
+    let hierarchy_options = fields.nth(1)?;
+    Some(Mount {
+        point: unescape(point),
+        root: unescape(root),
+        options: split_options(options),
+        hierarchy_options: split_options(hierarchy_options),
+    })
+}
+
+fn split_options(list: &[u8]) -> Vec<String> {
+    list.split(|&b| b == b',').map(|o| String::from_utf8_lossy(o).into_owned()).collect()
+}
+
+/// Undoes `seq_path`'s escapes: `\040` for a space, and so for tab, newline and backslash.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, after)) = rest.split_first() {
+        let octal = (first == b'\\').then(|| after.get(..3).and_then(octal_byte)).flatten();
+        bytes.push(octal.unwrap_or(first));
+        rest = if octal.is_some() { &after[3..] } else { after };
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+fn octal_byte(digits: &[u8]) -> Option<u8> {
+    digits.iter().try_fold(0u8, |value, digit| {
+        let digit = matches!(digit, b'0'..=b'7').then(|| digit - b'0')?;
+        value.checked_mul(8)?.checked_add(digit)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hybrid_machine() {
+        let text = b"40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd\n\
+            41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 master:1 - cgroup2 cgroup2 rw,nsdelegate\n";
+        let mounts = parse(text);
+        assert_eq!(mounts.len(), 1);
+        assert_eq!(mounts[0].point, Path::new("/sys/fs/cgroup/unified"));
+        assert_eq!(mounts[0].root, Path::new("/"));
+        assert!(mounts[0].has("nsdelegate") && !mounts[0].has("memory_localevents"));
+    }
+
+    #[test]
+    fn escapes() {
+        let text = b"1 2 0:3 /a\\134x2db /mnt/a\\040b\\011c\\999 ro - cgroup2 none rw";
+        let mounts = parse(text);
+        assert_eq!(mounts[0].root, Path::new("/a\\x2db"));
+        assert_eq!(mounts[0].point, Path::new("/mnt/a b\tc\\999"));
+        assert_eq!(mounts[0].options, ["ro"]);
+    }
+
+    #[test]
+    fn truncated_lines_are_passed_over() {
+        let whole = b"41 31 0:38 / /c rw - cgroup2 cgroup2 rw";
+        for end in 0..whole.len() - 2 {
+            assert!(parse(&whole[..end]).is_empty(), "{end}");
+        }
+        assert_eq!(parse(whole).len(), 1);
+    }
+
+    #[test]
+    fn a_path_belongs_to_the_innermost_mount() {
+        let mount = |point: &str| Mount {
+            point: point.into(),
+            root: "/".into(),
+            options: Vec::new(),
+            hierarchy_options: Vec::new(),
+        };
+        let mounts = [mount("/c"), mount("/c/deep"), mount("/cc")];
+        assert_eq!(Mount::of(&mounts, Path::new("/c/deep/x")).unwrap().point, Path::new("/c/deep"));
+        assert_eq!(Mount::of(&mounts, Path::new("/c/d")).unwrap().point, Path::new("/c"));
+        assert!(Mount::of(&mounts, Path::new("/d")).is_none());
+    }
+}
