@@ -3,6 +3,8 @@
 mod error;
 mod event;
 mod filter;
+#[cfg(feature = "json")]
+mod json;
 mod mount;
 mod options;
 mod watcher;
