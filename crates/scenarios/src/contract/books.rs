@@ -1,0 +1,149 @@
+//! The books: what a tree counted is Σ own + Σ unseen + Σ late, each in the right account.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use cgwatch::{Confidence, Event, EventKind, Unseen};
+
+use super::{Breach, Rule, Truth};
+
+/// What was told of one counter, in sum over the whole stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Counted at the cgroups themselves, told while they lived.
+    pub own: i128,
+    /// Recovered from their parents at their removal, or at that of the file.
+    pub unseen: i128,
+    /// Counted by the dead after their removal was told.
+    pub late: i128,
+    /// Counted by those whose births and deaths were withheld together.
+    pub cancelled: i128,
+}
+
+impl Sums {
+    /// All of it.
+    #[must_use]
+    pub fn total(self) -> i128 {
+        self.own + self.unseen + self.late + self.cancelled
+    }
+}
+
+/// Adds up what was told of `key` of `file`.
+#[must_use]
+pub fn sums(events: &[Event], file: &str, key: &str) -> Sums {
+    let mut sums = Sums::default();
+    for event in events {
+        match &event.kind {
+            EventKind::Changed { file: changed, delta, own, late, .. } if &**changed == file => {
+                let own = own.as_ref().unwrap_or(delta);
+                sums.own += own.get(key).unwrap_or(0);
+                sums.late += i128::from(late.get(key).unwrap_or(0));
+            }
+            EventKind::Removed { unseen, .. } | EventKind::FileRemoved { unseen, .. } => {
+                sums.unseen += i128::from(unseen.get(file, key));
+            }
+            EventKind::Gap { cancelled, .. } => {
+                let values = cancelled.get(file);
+                sums.cancelled += i128::from(values.and_then(|v| v.get(key)).unwrap_or(0));
+            }
+            _ => {}
+        }
+    }
+    sums
+}
+
+/// What was told adds up to what the tree's root really counted.
+///
+/// # Errors
+/// What is missing, or too much.
+pub fn balance(events: &[Event], file: &str, key: &str, grown: u64) -> Rule {
+    let sums = sums(events, file, key);
+    if sums.total() == i128::from(grown) {
+        return Ok(());
+    }
+    Err(Breach(format!("the books of {file} {key}: the tree counted {grown}, told was {sums:?}")))
+}
+
+/// Nothing stands against a cgroup that counted nothing, and against none more than it counted.
+/// An amount that several may share is held against all of them together.
+///
+/// # Errors
+/// The first that is blamed wrongly.
+pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
+    let mut told: HashMap<u64, i128> = HashMap::new();
+    let mut counted: HashMap<u64, i128> = HashMap::new();
+    for event in events {
+        let Some(cgroup) = event.kind.cgroup() else { continue };
+        let real = cgroup.id.map(|id| i128::from(truth.counted(id, file, key)));
+        let amount = match &event.kind {
+            EventKind::Appeared { .. } => {
+                // One without an id may be any: it is held against nobody.
+                counted.insert(cgroup.n, real.unwrap_or(i128::MAX / 4));
+                continue;
+            }
+            EventKind::Changed { file: changed, delta, own, .. } if &**changed == file => {
+                own.as_ref().unwrap_or(delta).get(key).unwrap_or(0)
+            }
+            EventKind::Removed { unseen, .. } | EventKind::FileRemoved { unseen, .. } => {
+                i128::from(unseen.get(file, key))
+            }
+            _ => continue,
+        };
+        if amount == 0 {
+            continue;
+        }
+        let others = match &event.kind {
+            EventKind::Removed { unseen, .. } | EventKind::FileRemoved { unseen, .. } => {
+                unseen.shared_with.as_slice()
+            }
+            _ => &[],
+        };
+        *told.entry(cgroup.n).or_default() += amount;
+        let share = |all: &HashMap<u64, i128>| -> i128 {
+            others.iter().chain([&cgroup.n]).map(|n| all.get(n).copied().unwrap_or(0)).sum()
+        };
+        if share(&told) > share(&counted) {
+            let what = format_args!(
+                "{file} {key}: {} told of what counted {} (shared with {others:?})",
+                share(&told),
+                share(&counted),
+            );
+            return Err(Breach::at(event, what));
+        }
+    }
+    Ok(())
+}
+
+/// `unseen_in` names an instance whose removal says that it is shared with this one; `shared_with`
+/// names instances that were told; the confidence is `shared` exactly where it is.
+///
+/// # Errors
+/// The first reference that leads nowhere.
+pub fn references(events: &[Event]) -> Rule {
+    let mut shares: BTreeMap<u64, &Unseen> = BTreeMap::new();
+    let mut told = HashSet::new();
+    for event in events {
+        let Some(cgroup) = event.kind.cgroup() else { continue };
+        told.insert(cgroup.n);
+        if let EventKind::Removed { unseen, .. } = &event.kind {
+            shares.insert(cgroup.n, unseen);
+        }
+    }
+    for event in events {
+        let EventKind::Removed { cgroup, unseen, .. } = &event.kind else { continue };
+        if let Some(other) = unseen.shared_with.iter().find(|&n| !told.contains(n)) {
+            return Err(Breach::at(event, format_args!("shared with n {other}, never told")));
+        }
+        let says_shared = unseen.confidence == Some(Confidence::Shared);
+        if !unseen.files.is_empty() && says_shared == unseen.shared_with.is_empty() {
+            let what = format_args!("{:?} but {:?}", unseen.confidence, unseen.shared_with);
+            return Err(Breach::at(event, what));
+        }
+        if let Some(other) = unseen.unseen_in {
+            let stands = shares.get(&other).is_some_and(|u| u.shared_with.contains(&cgroup.n));
+            if !stands {
+                return Err(Breach::at(event, format_args!("n {other} does not share with it")));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,316 @@
+//! The checker itself, on streams made by hand: each rule lets the good pass and finds the bad.
+
+use std::sync::Arc;
+
+use cgwatch::{
+    Cgroup, CgroupPath, Confidence, Event, EventKind, Files, GapReason, LearnedFrom, Time, Unseen,
+    Values,
+};
+
+use super::*;
+
+/// A stream under construction.
+#[derive(Default)]
+struct Stream(Vec<Event>);
+
+fn values<T: Copy>(all: &[(&str, T)]) -> Values<T> {
+    Values(all.iter().map(|&(key, value)| (Arc::from(key), value)).collect())
+}
+
+fn files(all: &[(&str, &[(&str, u64)])]) -> Files<u64> {
+    Files(all.iter().map(|&(file, v)| (Arc::from(file), values(v))).collect())
+}
+
+const NONE: [(&str, u64); 0] = [];
+const BORN: &[(&str, &[(&str, u64)])] =
+    &[("cgroup.events", &[("populated", 0)]), ("memory.events", &[("oom_kill", 0)])];
+
+/// Instance `n` has the id `100 + n`.
+fn cgroup(n: u64, path: &str) -> Cgroup {
+    Cgroup { n, id: Some(100 + n), root_id: 100, path: CgroupPath::new(path.as_bytes()) }
+}
+
+fn unseen(amount: u64, shared_with: &[u64]) -> Unseen {
+    if amount == 0 {
+        return Unseen::default();
+    }
+    let shared = if shared_with.is_empty() { Confidence::Bounded } else { Confidence::Shared };
+    Unseen {
+        files: vec![("memory.events".into(), Some(values(&[("oom_kill", amount)])))],
+        confidence: Some(shared),
+        shared_with: shared_with.to_vec(),
+        ..Unseen::default()
+    }
+}
+
+impl Stream {
+    /// A root that existed, and the end of the baseline.
+    fn new() -> Self {
+        Self::default().appeared(0, "/", true).ready(false)
+    }
+
+    fn tell(mut self, kind: EventKind) -> Self {
+        self.0.push(Event { seq: self.0.len() as u64 + 1, time: Time::default(), kind });
+        self
+    }
+
+    fn appeared(self, n: u64, path: &str, existing: bool) -> Self {
+        self.tell(EventKind::Appeared { cgroup: cgroup(n, path), existing, files: files(BORN) })
+    }
+
+    fn ready(self, after_gap: bool) -> Self {
+        self.tell(EventKind::Ready { cgroups: 1, after_gap })
+    }
+
+    fn gap(self, cancelled: u64) -> Self {
+        let cancelled = files(&[("memory.events", &[("oom_kill", cancelled)])]);
+        let reason = GapReason::QueueOverflow;
+        self.tell(EventKind::Gap { reason, cancelled_pairs: 1, cancelled })
+    }
+
+    fn kill(self, n: u64, path: &str, (old, new): (u64, u64), own: i128, late: u64) -> Self {
+        self.tell(EventKind::Changed {
+            cgroup: cgroup(n, path),
+            file: "memory.events".into(),
+            old: values(&[("oom_kill", old)]),
+            new: values(&[("oom_kill", new)]),
+            delta: values(&[("oom_kill", i128::from(new) - i128::from(old))]),
+            own: Some(values(&[("oom_kill", own)])),
+            late: values(&[("oom_kill", late)][..usize::from(late > 0)]),
+        })
+    }
+
+    fn populated(self, n: u64, path: &str, old: u64, new: u64) -> Self {
+        self.tell(EventKind::Changed {
+            cgroup: cgroup(n, path),
+            file: "cgroup.events".into(),
+            old: values(&[("populated", old)]),
+            new: values(&[("populated", new)]),
+            delta: Values::default(),
+            own: None,
+            late: values(&NONE),
+        })
+    }
+
+    fn removed(self, n: u64, path: &str, unseen: Unseen) -> Self {
+        let lived_ns = (n != 0).then_some(1);
+        let (files, learned_from) = (Files::default(), LearnedFrom::Parent);
+        self.tell(EventKind::Removed {
+            cgroup: cgroup(n, path),
+            lived_ns,
+            files,
+            unseen,
+            learned_from,
+        })
+    }
+}
+
+/// The root and `/a`, which is gone; `/b`, which lives. `/a` counted `kills`.
+fn truth(kills: u64) -> Truth {
+    let life = |path: &str, ended| Life { path: path.into(), ended, counted: [].into() };
+    let mut a = life("/a", true);
+    a.counted.insert(("memory.events".into(), "oom_kill".into()), kills);
+    Truth { lives: [(100, life("/", false)), (101, a), (102, life("/b", false))].into() }
+}
+
+fn a_and_b(unseen: Unseen) -> Vec<Event> {
+    let stream = Stream::new().appeared(1, "/a", false).appeared(2, "/b", false);
+    stream.removed(1, "/a", unseen).0
+}
+
+#[track_caller]
+fn broken(rule: Rule, by: &str) {
+    let breach = rule.expect_err("the rule let it pass");
+    assert!(breach.0.contains(by), "{breach}");
+}
+
+#[test]
+fn a_good_stream_passes() {
+    let stream = Stream::new()
+        .appeared(1, "/a", false)
+        .populated(1, "/a", 0, 1)
+        .kill(1, "/a", (0, 1), 1, 0)
+        .populated(1, "/a", 1, 0)
+        .kill(0, "/", (0, 1), 0, 0)
+        .removed(1, "/a", unseen(0, &[]))
+        .appeared(2, "/b", false);
+    assert_eq!(hold_against(&stream.0, &truth(1)), Ok(()));
+    assert_eq!(kill_before_empty(&stream.0, "memory.events", "oom_kill"), Ok(()));
+    assert_eq!(balance(&stream.0, "memory.events", "oom_kill", 1), Ok(()));
+    assert_eq!(blame(&stream.0, &truth(1), "memory.events", "oom_kill"), Ok(()));
+}
+
+#[test]
+fn holes_in_seq_are_found() {
+    let mut events = Stream::new().appeared(1, "/a", false).0;
+    events.remove(1);
+    broken(numbered(&events), "expected seq 2");
+}
+
+#[test]
+fn lives_out_of_order_are_found() {
+    let born = || Stream::new().appeared(1, "/a", false);
+    let gone = || born().removed(1, "/a", unseen(0, &[]));
+    broken(one_life(&born().appeared(1, "/a", false).0), "appeared twice");
+    broken(one_life(&gone().removed(1, "/a", unseen(0, &[])).0), "after its removal");
+    broken(one_life(&gone().populated(1, "/a", 0, 1).0), "after its removal");
+    broken(one_life(&Stream::new().populated(1, "/a", 0, 1).0), "had not appeared");
+    broken(one_life(&born().populated(1, "/b", 0, 1).0), "it appeared as");
+    let twin = Cgroup { n: 2, ..cgroup(1, "/a") };
+    let files = Files::default();
+    let again = EventKind::Appeared { cgroup: twin, existing: false, files };
+    broken(one_life(&gone().tell(again).0), "told before, as n 1");
+}
+
+#[test]
+fn broken_families_are_found() {
+    broken(families(&Stream::new().appeared(1, "/a/b", false).0), "before its parent");
+    let both = || Stream::new().appeared(1, "/a", false).appeared(2, "/a/b", false);
+    broken(families(&both().removed(1, "/a", unseen(0, &[])).0), "before its child n 2");
+    broken(families(&both().appeared(3, "/a", false).0), "its path is n 1's");
+    // "/ab" is no child of "/a".
+    let namesake = Stream::new().appeared(1, "/a", false).appeared(2, "/ab", false);
+    assert_eq!(families(&namesake.removed(1, "/a", unseen(0, &[])).0), Ok(()));
+}
+
+#[test]
+fn gaps_end_with_ready() {
+    assert_eq!(cycles(&Stream::new().gap(0).ready(true).0), Ok(()));
+    broken(cycles(&Stream::new().gap(0).0), "no ready after it");
+    broken(cycles(&Stream::new().ready(true).0), "does not fit");
+    broken(cycles(&Stream::new().gap(0).ready(false).0), "does not fit");
+    broken(cycles(&Stream::new().appeared(1, "/a", true).0), "existing after");
+}
+
+#[test]
+fn wrong_arithmetic_is_found() {
+    let born = || Stream::new().appeared(1, "/a", false);
+    broken(arithmetic(&born().kill(1, "/a", (1, 2), 1, 0).0), "but 0 was told");
+    broken(arithmetic(&born().kill(1, "/a", (0, 0), 0, 0).0), "did not change");
+    broken(arithmetic(&born().kill(1, "/a", (0, 1), 2, 0).0), "own 2 of 1");
+    broken(arithmetic(&born().kill(1, "/a", (0, 2), 2, 1).0), "own 2 of 1");
+    broken(arithmetic(&born().kill(1, "/a", (0, 1), 0, 2).0), "late 2");
+    let twice = born().kill(1, "/a", (0, 2), 2, 0).kill(1, "/a", (2, 1), 0, 0);
+    broken(arithmetic(&twice.0), "fell by 1");
+    let files = files(&[("memory.events", &[("oom_kill", 3)])]);
+    let born_with = EventKind::Appeared { cgroup: cgroup(1, "/a"), existing: false, files };
+    broken(arithmetic(&Stream::new().tell(born_with).0), "born with");
+}
+
+#[test]
+fn values_read_but_never_told_are_found() {
+    let stream = Stream::new().appeared(1, "/a", false).removed(1, "/a", unseen(0, &[]));
+    let mut events = stream.0;
+    if let Some(EventKind::Removed { files: last, .. }) = events.last_mut().map(|e| &mut e.kind) {
+        *last = files(&[("memory.events", &[("oom_kill", 1)])]);
+    }
+    broken(arithmetic(&events), "never told");
+}
+
+#[test]
+fn files_come_and_go_in_turn() {
+    let gone = || EventKind::FileRemoved {
+        cgroup: cgroup(0, "/"),
+        file: "memory.events".into(),
+        unseen: Unseen::default(),
+    };
+    let back = |value| EventKind::FileAdded {
+        cgroup: cgroup(0, "/"),
+        files: files(&[("memory.events", &[("oom_kill", value)])]),
+    };
+    let again = Stream::new().tell(gone()).tell(back(5)).kill(0, "/", (5, 6), 1, 0);
+    assert_eq!(arithmetic(&again.0), Ok(()));
+    broken(arithmetic(&Stream::new().tell(back(5)).0), "was there already");
+    broken(arithmetic(&Stream::new().tell(gone()).tell(gone()).0), "was not there");
+    let silent = Stream::new().tell(gone()).kill(0, "/", (0, 1), 1, 0);
+    broken(arithmetic(&silent.0), "the file was not told");
+}
+
+#[test]
+fn inventions_and_omissions_are_found() {
+    let good = a_and_b(unseen(0, &[]));
+    assert_eq!(hold_against(&good, &truth(0)), Ok(()));
+    assert_eq!(awaited(&good, [101, 102]), Ok(()));
+    broken(awaited(&good, [103]), "did not appear");
+
+    let mut unknown = truth(0);
+    unknown.lives.remove(&101);
+    broken(existence(&good, &unknown), "no cgroup had the id 101");
+    let mut elsewhere = truth(0);
+    elsewhere.lives.entry(101).or_default().path = b"/z".to_vec();
+    broken(existence(&good, &elsewhere), "was at /z");
+    let mut alive = truth(0);
+    alive.lives.entry(101).or_default().ended = false;
+    broken(existence(&good, &alive), "is alive");
+    let nameless = Cgroup { id: None, ..cgroup(3, "/a") };
+    let ghost = EventKind::Appeared { cgroup: nameless, existing: false, files: Files::default() };
+    let more = Stream(good.clone()).tell(ghost);
+    broken(existence(&more.0, &truth(0)), "more births");
+
+    broken(complete(&good[..4], &truth(0)), "never removed");
+    broken(complete(&good[..3], &truth(0)), "never removed");
+    let without_b = Stream::new().appeared(1, "/a", false).removed(1, "/a", unseen(0, &[]));
+    broken(complete(&without_b.0, &truth(0)), "was not told");
+}
+
+#[test]
+fn the_kill_comes_before_the_end_it_caused() {
+    let rule = |events: &[Event]| kill_before_empty(events, "memory.events", "oom_kill");
+    let born = || Stream::new().appeared(1, "/a", false).populated(1, "/a", 0, 1);
+    let late = born().populated(1, "/a", 1, 0).kill(1, "/a", (0, 1), 1, 0);
+    broken(rule(&late.0), "after populated 0");
+    let untold = born().populated(1, "/a", 1, 0).removed(1, "/a", unseen(1, &[]));
+    broken(rule(&untold.0), "after populated 0");
+    assert_eq!(rule(&born().removed(1, "/a", unseen(1, &[])).0), Ok(()));
+}
+
+#[test]
+fn books_that_do_not_balance_are_found() {
+    let books = |events: &[Event], grown| balance(events, "memory.events", "oom_kill", grown);
+    let stream = Stream::new()
+        .appeared(1, "/a", false)
+        .kill(1, "/a", (0, 2), 2, 0)
+        .kill(0, "/", (0, 4), 1, 1)
+        .removed(1, "/a", unseen(3, &[]))
+        .gap(5)
+        .ready(true);
+    assert_eq!(books(&stream.0, 2 + 1 + 1 + 3 + 5), Ok(()));
+    broken(books(&stream.0, 11), "counted 11");
+    broken(books(&stream.0, 13), "counted 13");
+}
+
+#[test]
+fn wrong_blame_is_found() {
+    let rule = |events: &[Event], kills| blame(events, &truth(kills), "memory.events", "oom_kill");
+    assert_eq!(rule(&a_and_b(unseen(1, &[])), 1), Ok(()));
+    broken(rule(&a_and_b(unseen(1, &[])), 0), "1 told of what counted 0");
+    broken(rule(&a_and_b(unseen(2, &[])), 1), "2 told of what counted 1");
+    // Told once as a change, and once more at the end.
+    let twice = Stream::new().appeared(1, "/a", false).kill(1, "/a", (0, 1), 1, 0);
+    broken(rule(&twice.removed(1, "/a", unseen(1, &[])).0, 1), "2 told of what counted 1");
+    // The one that may share it counted it.
+    let shared = |first: &str, second: &str| {
+        let born = Stream::new().appeared(1, first, false).appeared(2, second, false);
+        born.removed(1, first, Unseen { unseen_in: Some(2), ..Unseen::default() }).removed(
+            2,
+            second,
+            unseen(1, &[1]),
+        )
+    };
+    assert_eq!(rule(&shared("/a", "/b").0, 1), Ok(()));
+    broken(rule(&shared("/a", "/b").0, 0), "1 told of what counted 0");
+}
+
+#[test]
+fn references_lead_somewhere() {
+    let born = || Stream::new().appeared(1, "/a", false).appeared(2, "/b", false);
+    let points = |n| Unseen { unseen_in: Some(n), ..Unseen::default() };
+    let good = born().removed(1, "/a", points(2)).removed(2, "/b", unseen(1, &[1]));
+    assert_eq!(references(&good.0), Ok(()));
+    let one_sided = born().removed(1, "/a", points(2)).removed(2, "/b", unseen(1, &[]));
+    broken(references(&one_sided.0), "does not share");
+    broken(references(&born().removed(2, "/b", unseen(1, &[9])).0), "never told");
+    let mut amount = unseen(1, &[1]);
+    amount.confidence = Some(Confidence::Bounded);
+    broken(references(&born().removed(2, "/b", amount).0), "Bounded");
+}

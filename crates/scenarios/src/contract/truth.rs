@@ -1,0 +1,115 @@
+//! Against the driver's truth: none invented, none forgotten.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use cgwatch::{Event, EventKind};
+
+use super::{Breach, Rule};
+
+/// What the driver did, by cgroup id.
+#[derive(Clone, Debug, Default)]
+pub struct Truth {
+    /// Every cgroup that ever was under the watched root, the root too.
+    pub lives: BTreeMap<u64, Life>,
+}
+
+/// One cgroup as its driver knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Life {
+    /// From the watched root, as cgwatch spells it.
+    pub path: Vec<u8>,
+    /// The driver removed it.
+    pub ended: bool,
+    /// What the driver made it count at itself, by file and key. Absent: nothing.
+    pub counted: BTreeMap<(String, String), u64>,
+}
+
+impl Truth {
+    /// What a cgroup counted at itself.
+    #[must_use]
+    pub fn counted(&self, id: u64, file: &str, key: &str) -> u64 {
+        let counted = self.lives.get(&id).map(|life| &life.counted);
+        counted.and_then(|all| all.get(&(file.into(), key.into()))).copied().unwrap_or(0)
+    }
+}
+
+/// Each id told is one the driver made, at that path; one told as removed was removed; at no path
+/// were more births told than there were.
+///
+/// # Errors
+/// The first invention.
+pub fn existence(events: &[Event], truth: &Truth) -> Rule {
+    let mut left: HashMap<&[u8], u64> = HashMap::new();
+    for life in truth.lives.values() {
+        *left.entry(&life.path).or_default() += 1;
+    }
+    for event in events {
+        let Some(cgroup) = event.kind.cgroup() else { continue };
+        if let Some(id) = cgroup.id {
+            let Some(life) = truth.lives.get(&id) else {
+                return Err(Breach::at(event, format_args!("no cgroup had the id {id}")));
+            };
+            if life.path != cgroup.path.as_bytes() {
+                let path = String::from_utf8_lossy(&life.path);
+                return Err(Breach::at(event, format_args!("id {id} was at {path}")));
+            }
+            if matches!(event.kind, EventKind::Removed { .. }) && !life.ended {
+                return Err(Breach::at(event, format_args!("id {id} is alive")));
+            }
+        }
+        if matches!(event.kind, EventKind::Appeared { .. }) {
+            match left.get_mut(cgroup.path.as_bytes()) {
+                Some(births @ 1..) => *births -= 1,
+                _ => return Err(Breach::at(event, "more births told than there were")),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every cgroup that lives was told and not removed; every one that was told and died was removed.
+///
+/// # Errors
+/// One that was forgotten.
+pub fn complete(events: &[Event], truth: &Truth) -> Rule {
+    let mut open = BTreeMap::new();
+    for event in events {
+        match &event.kind {
+            EventKind::Appeared { cgroup, .. } => {
+                open.insert(cgroup.n, cgroup);
+            }
+            EventKind::Removed { cgroup, .. } => {
+                open.remove(&cgroup.n);
+            }
+            _ => {}
+        }
+    }
+    let gone = |id: Option<u64>| id.is_none_or(|id| truth.lives.get(&id).is_none_or(|l| l.ended));
+    if let Some(forgotten) = open.values().find(|cgroup| gone(cgroup.id)) {
+        return Err(Breach(format!("never removed: {forgotten:?}")));
+    }
+    let told: BTreeSet<u64> = open.values().filter_map(|cgroup| cgroup.id).collect();
+    match truth.lives.iter().find(|(id, life)| !life.ended && !told.contains(id)) {
+        Some((id, life)) => {
+            let path = String::from_utf8_lossy(&life.path);
+            Err(Breach(format!("id {id} at {path} lives and was not told")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Each of these ids appeared.
+///
+/// # Errors
+/// The first that did not.
+pub fn awaited(events: &[Event], ids: impl IntoIterator<Item = u64>) -> Rule {
+    let told = events.iter().filter_map(|event| match &event.kind {
+        EventKind::Appeared { cgroup, .. } => cgroup.id,
+        _ => None,
+    });
+    let told: BTreeSet<u64> = told.collect();
+    match ids.into_iter().find(|id| !told.contains(id)) {
+        Some(id) => Err(Breach(format!("id {id} did not appear"))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,138 @@
+//! Values: every change is the difference to what was told before.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use cgwatch::{Event, EventKind, Values};
+
+use super::{Breach, Rule};
+
+/// What was last told of each file of each instance.
+type Told<'e> = HashMap<(u64, &'e str), BTreeMap<&'e str, u64>>;
+
+/// Keys with two states have no delta.
+fn is_state(file: &str) -> bool {
+    file == "cgroup.events"
+}
+
+fn owned(values: &Values<u64>) -> BTreeMap<&str, u64> {
+    values.iter().collect()
+}
+
+/// `old` is what was told before, `delta` is `new - old`, so that the deltas of a counter add up to
+/// last minus first; a newborn's counters begin at zero; `own` and `late` are parts of `delta`;
+/// what a removal says was read last has all been told.
+///
+/// # Errors
+/// The first number that does not fit.
+pub fn arithmetic(events: &[Event]) -> Rule {
+    let mut told: Told<'_> = HashMap::new();
+    for event in events {
+        match &event.kind {
+            EventKind::Appeared { cgroup, existing, files } => {
+                for (file, values) in files.iter() {
+                    let born_with = values.iter().find(|&(_, value)| value != 0);
+                    if let (false, false, Some((key, _))) = (*existing, is_state(file), born_with) {
+                        return Err(Breach::at(event, format_args!("born with {file} {key}")));
+                    }
+                    told.insert((cgroup.n, file), owned(values));
+                }
+            }
+            EventKind::FileAdded { cgroup, files } => {
+                for (file, values) in files.iter() {
+                    if told.insert((cgroup.n, file), owned(values)).is_some() {
+                        return Err(Breach::at(event, format_args!("{file} was there already")));
+                    }
+                }
+            }
+            EventKind::FileRemoved { cgroup, file, .. }
+                if told.remove(&(cgroup.n, &**file)).is_none() =>
+            {
+                return Err(Breach::at(event, format_args!("{file} was not there")));
+            }
+            EventKind::Changed { .. } => changed(event, &mut told)?,
+            EventKind::Removed { cgroup, files, .. } => {
+                for (file, values) in files.iter().filter(|(file, _)| !is_state(file)) {
+                    let before = told.get(&(cgroup.n, file));
+                    let untold = values.iter().find(|&(key, value)| {
+                        before.and_then(|told| told.get(key)).copied().unwrap_or(0) != value
+                    });
+                    if let Some((key, value)) = untold {
+                        let what = format_args!("{file} {key} {value} was read and never told");
+                        return Err(Breach::at(event, what));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn changed<'e>(event: &'e Event, told: &mut Told<'e>) -> Rule {
+    let EventKind::Changed { cgroup, file, old, new, delta, own, late } = &event.kind else {
+        return Ok(());
+    };
+    let breach = |what: String| Err(Breach::at(event, format_args!("{file} {what}")));
+    let Some(before) = told.get_mut(&(cgroup.n, &**file)) else {
+        return breach("changed, but the file was not told".into());
+    };
+    if new.is_empty() && late.is_empty() {
+        return breach("nothing changed".into());
+    }
+    for (key, value) in new.iter() {
+        let last = before.insert(key, value).unwrap_or(0);
+        if old.get(key).unwrap_or(0) != last {
+            return breach(format!("{key}: old is {:?}, but {last} was told", old.get(key)));
+        }
+        if value == last {
+            return breach(format!("{key} did not change from {last}"));
+        }
+        let difference = i128::from(value) - i128::from(last);
+        let expected = (!is_state(file)).then_some(difference);
+        if delta.get(key) != expected {
+            return breach(format!("{key}: delta {:?}, not {expected:?}", delta.get(key)));
+        }
+        if difference < 0 && !is_state(file) && file.ends_with(".events") {
+            return breach(format!("{key} fell by {}", -difference));
+        }
+    }
+    for (key, late) in late.iter() {
+        if i128::from(late) > delta.get(key).unwrap_or(0) {
+            return breach(format!("{key}: late {late} is more than the delta"));
+        }
+    }
+    let own = own.iter().flat_map(|own| own.iter());
+    for (key, own) in own {
+        let rest = delta.get(key).unwrap_or(0) - i128::from(late.get(key).unwrap_or(0));
+        if own > rest || own < 0 {
+            return breach(format!("{key}: own {own} of {rest}"));
+        }
+    }
+    Ok(())
+}
+
+/// What emptied a cgroup is told before that it is empty: after `populated` 0 of an instance
+/// nothing more is told of `key` of `file`, neither as a change nor as unseen. For cgroups that are
+/// populated once.
+///
+/// # Errors
+/// The first change that comes too late.
+pub fn kill_before_empty(events: &[Event], file: &str, key: &str) -> Rule {
+    let mut empty = HashSet::new();
+    for event in events {
+        let (n, told) = match &event.kind {
+            EventKind::Changed { cgroup, file: changed, new, .. } => {
+                if &**changed == "cgroup.events" && new.get("populated") == Some(0) {
+                    empty.insert(cgroup.n);
+                }
+                (cgroup.n, &**changed == file && new.get(key).is_some())
+            }
+            EventKind::Removed { cgroup, unseen, .. } => (cgroup.n, unseen.get(file, key) > 0),
+            _ => continue,
+        };
+        if told && empty.contains(&n) {
+            return Err(Breach::at(event, format_args!("{file} {key} after populated 0")));
+        }
+    }
+    Ok(())
+}
