@@ -1,5 +1,6 @@
 //! cgwatch: every change, then exactly one removal, of every Linux cgroup.
 
+mod capability;
 mod error;
 mod event;
 mod filter;
@@ -9,6 +10,7 @@ mod mount;
 mod options;
 mod watcher;
 
+pub use capability::{Answer, Capabilities, Capability, Probe};
 pub use error::Error;
 pub use event::{
     Cgroup, CgroupPath, Confidence, Event, EventKind, FileName, Files, GapReason, LearnedFrom,

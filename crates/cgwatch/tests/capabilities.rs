@@ -1,0 +1,93 @@
+//! Capabilities on this machine's hierarchy. What the answers must be is known only where the
+//! kernel gives no choice; the rest is that a probe leaves nothing behind.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
+
+use std::{
+    cell::Cell,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use cgwatch::{Answer, Capabilities, Error, Mount, Probe};
+
+/// A cgroup of the test's own, removed at the end.
+struct Parent(PathBuf);
+
+impl Parent {
+    /// `None`, with the reason printed, if none can be made here.
+    fn new(test: &str) -> Option<Self> {
+        let mounts = Mount::all().unwrap();
+        let Some(mount) = mounts.first() else {
+            println!("skipped: no cgroup v2 hierarchy is mounted");
+            return None;
+        };
+        let path = mount.point.join(format!("cgwatch-test-{test}-{}", std::process::id()));
+        match fs::create_dir(&path) {
+            Ok(()) => Some(Self(path)),
+            Err(error) => {
+                println!("skipped: cannot create {}: {error}", path.display());
+                None
+            }
+        }
+    }
+
+    fn children(&self) -> usize {
+        let entries = fs::read_dir(&self.0).unwrap().flatten();
+        entries.filter(|entry| entry.file_type().unwrap().is_dir()).count()
+    }
+}
+
+impl Drop for Parent {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn answer(capabilities: &Capabilities, name: &str) -> Answer {
+    capabilities.get(name).unwrap().answer
+}
+
+#[test]
+fn a_probe_decides_and_leaves_nothing() {
+    let Some(parent) = Parent::new("probe") else { return };
+    let mut capabilities = Capabilities::learn(&parent.0);
+    assert_eq!(answer(&capabilities, "inotify"), Answer::Yes);
+    assert_eq!(answer(&capabilities, "removal-at-parent"), Answer::Unknown);
+    capabilities.probe(&parent.0, Probe::Plain, &|| true).unwrap();
+    for capability in capabilities.iter() {
+        println!("{} {:?}: {}", capability.name, capability.answer, capability.evidence);
+        assert!(!capability.evidence.is_empty());
+    }
+    // The one removal signal that is unconditional on every kernel.
+    assert_eq!(answer(&capabilities, "removal-at-parent"), Answer::Yes);
+    assert_ne!(answer(&capabilities, "removal-at-file"), Answer::Unknown);
+    assert_ne!(answer(&capabilities, "removal-at-file-held-open"), Answer::Unknown);
+    assert_eq!(parent.children(), 0);
+}
+
+#[test]
+fn an_interrupted_probe_leaves_nothing() {
+    let Some(parent) = Parent::new("interrupted") else { return };
+    for steps in 0..4 {
+        let asked = Cell::new(0);
+        let keep_going = || asked.replace(asked.get() + 1) < steps;
+        let mut capabilities = Capabilities::learn(&parent.0);
+        capabilities.probe(&parent.0, Probe::Plain, &keep_going).unwrap();
+        assert_eq!(parent.children(), 0);
+    }
+}
+
+#[test]
+fn a_probe_that_cannot_write_says_so() {
+    let mut capabilities = Capabilities::learn(Path::new("/proc"));
+    let error = capabilities.probe(Path::new("/proc"), Probe::Plain, &|| true).unwrap_err();
+    assert!(matches!(error, Error::Path { .. }), "{error:?}");
+}
+
+#[test]
+fn learning_about_a_vanished_cgroup_is_unknown_not_an_error() {
+    let capabilities = Capabilities::learn(Path::new("/nowhere/at/all"));
+    assert_eq!(answer(&capabilities, "watch-by-descriptor"), Answer::Unknown);
+    assert_eq!(answer(&capabilities, "hierarchical-memory-events"), Answer::Unknown);
+}
