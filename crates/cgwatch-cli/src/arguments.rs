@@ -1,0 +1,247 @@
+//! The command line. Help, completions and the man page all come from here.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, builder::PossibleValuesParser};
+
+/// Watch cgroups: every change, then exactly one removal.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cgwatch",
+    version,
+    about,
+    long_about = "Watch Linux control groups (cgroup v2): every birth, every change of an event \
+                  file such as memory.events, then exactly one removal, with what was counted \
+                  last. Works on any kernel, with one inotify instance, as any user who may read \
+                  the files.",
+    after_help = "Exit codes: 0 done (also when the watched cgroup is removed), 1 error, \
+                  2 the time given with -t ran out with nothing seen.\n\n\
+                  See `cgwatch watch --help` for examples."
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print what happens to cgroups, one line an event
+    Watch(Watch),
+    /// Tell what this kernel, this mount and these limits allow, with the evidence
+    Doctor(Doctor),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example: cgwatch completions bash > \
+                            ~/.local/share/bash-completion/completions/cgwatch")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page, of the command or of one of its subcommands
+    #[command(after_help = "Example: cgwatch man watch | man -l -")]
+    Man {
+        /// The subcommand; without it the page of cgwatch itself
+        #[arg(value_parser = PossibleValuesParser::new(["watch", "doctor", "completions", "man"]))]
+        command: Option<String>,
+    },
+}
+
+/// The examples of `watch`.
+const WATCH_EXAMPLES: &str = "\
+Examples:
+  cgwatch watch                                   the whole hierarchy
+  cgwatch watch system.slice                      one cgroup and all below it
+  cgwatch watch --file memory.events --key oom_kill --event changed --event removed
+                                                  OOM kills, and what died of them
+  cgwatch watch --json --no-existing | jq -c 'select(.event == \"removed\")'
+                                                  removals, for programs
+  cgwatch watch -n 1 -t 60 --event removed my.scope
+                                                  wait a minute for a removal (exit code 2: none)
+
+Exit codes: 0 done (also when the watched cgroup is removed), 1 error, 2 the time given with -t \
+ran out with nothing seen.";
+
+#[derive(Debug, Args)]
+#[command(after_help = WATCH_EXAMPLES)]
+pub(crate) struct Watch {
+    /// Cgroups to watch, as paths in the file system or from the root of the hierarchy; without
+    /// any, the whole hierarchy
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// When to colour the output
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub(crate) color: Color,
+
+    /// Stop after so many seconds; exit code 2 if nothing was seen but what existed already
+    #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Stop after so many events, what existed at the start not counted
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+
+    /// No word but events and errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    /// Watch at most so many levels below each PATH; 0 is PATH itself only. Saves watches
+    #[arg(long, value_name = "N")]
+    pub(crate) depth: Option<u16>,
+
+    /// Read these event files too, beside cgroup.events, memory.events and pids.events; `*` is a
+    /// pattern, as in hugetlb.*.events
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) files: Vec<String>,
+
+    /// Do not print what existed at the start
+    #[arg(long)]
+    pub(crate) no_existing: bool,
+
+    /// Tell only of cgroups whose path from the watched root matches; `**` matches any depth
+    #[arg(long, value_name = "GLOB", help_heading = "Filters (each may be given more than once)")]
+    pub(crate) path: Vec<String>,
+
+    /// Tell only of changes of this file; it is read even if it is none of the usual ones
+    #[arg(long, value_name = "NAME", help_heading = "Filters (each may be given more than once)")]
+    pub(crate) file: Vec<String>,
+
+    /// Tell only of changes of this key, such as oom_kill
+    #[arg(long, value_name = "KEY", help_heading = "Filters (each may be given more than once)")]
+    pub(crate) key: Vec<String>,
+
+    /// Tell only of events of this kind; `ready` and `gap` are always told
+    #[arg(
+        long,
+        value_name = "KIND",
+        value_parser = PossibleValuesParser::new(
+            ["appeared", "changed", "file-removed", "file-added", "removed"]
+        ),
+        help_heading = "Filters (each may be given more than once)"
+    )]
+    pub(crate) event: Vec<String>,
+
+    /// Read everything anew at least so often
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
+    pub(crate) sweep: Duration,
+
+    /// How to learn of changes: inotify, by reading everything at each sweep, or the best of what
+    /// is allowed
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) strategy: Strategy,
+}
+
+/// The examples of `doctor`.
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  cgwatch doctor                   look, without changing anything
+  sudo cgwatch doctor --probe      find out by making and removing throw-away cgroups
+  cgwatch doctor --json | jq .capabilities";
+
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_EXAMPLES)]
+pub(crate) struct Doctor {
+    /// The cgroup to examine; without it, the root of the hierarchy
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) path: Option<PathBuf>,
+
+    /// Print JSON, one object
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Create and remove throw-away cgroups below PATH to find out what removal looks like.
+    /// `--probe=reclaim` also drops the caches of the whole host
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "plain"
+    )]
+    pub(crate) probe: Option<Probe>,
+
+    /// When to colour the output
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub(crate) color: Color,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Strategy {
+    /// The best that is allowed here
+    #[default]
+    Auto,
+    /// inotify watches on every directory and event file
+    Inotify,
+    /// No watches: read everything at each sweep
+    Sweep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Probe {
+    /// Only create, read and remove cgroups
+    Plain,
+    /// Also drop the caches of the whole host
+    Reclaim,
+}
+
+/// A positive number of seconds, such as `2` or `0.5`.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(number) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("not a positive number of seconds".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn seconds_are_positive_and_finite() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["0", "-1", "nan", "inf", "1e99", "", "2s"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    fn doctor(arguments: &[&str]) -> Doctor {
+        let all = ["cgwatch", "doctor"].iter().chain(arguments);
+        match Arguments::parse_from(all).command {
+            Command::Doctor(doctor) => doctor,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_probe_takes_its_value_with_an_equals_sign_only() {
+        assert_eq!(doctor(&[]).probe, None);
+        assert_eq!(doctor(&["--probe"]).probe, Some(Probe::Plain));
+        assert_eq!(doctor(&["--probe=reclaim"]).probe, Some(Probe::Reclaim));
+        let both = doctor(&["--probe", "reclaim"]);
+        assert_eq!(both.probe, Some(Probe::Plain));
+        assert_eq!(both.path, Some("reclaim".into()));
+    }
+}

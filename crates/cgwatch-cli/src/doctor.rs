@@ -1,0 +1,60 @@
+//! `cgwatch doctor`: what this machine allows, each answer with its evidence.
+
+mod facts;
+mod report;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::Context;
+use cgwatch::Probe;
+
+use crate::{arguments, people, target};
+use facts::Facts;
+
+/// Examines, probes if asked to, and prints.
+pub(crate) fn run(arguments: &arguments::Doctor) -> anyhow::Result<ExitCode> {
+    let cgroup = target::one(arguments.path.as_deref())?;
+    let mut facts = Facts::gather(&cgroup)?;
+    if let Some(probe) = arguments.probe {
+        let interrupted = interrupted().context("cannot catch signals")?;
+        let probe = match probe {
+            arguments::Probe::Plain => Probe::Plain,
+            arguments::Probe::Reclaim => {
+                eprintln!(
+                    "cgwatch: dropping the directory caches of the whole host \
+                     (vm.drop_caches = 2); everything that is looked up next will be slower"
+                );
+                Probe::Reclaim
+            }
+        };
+        facts.capabilities.probe(&cgroup, probe, &|| !interrupted.load(Ordering::Relaxed))?;
+        if interrupted.load(Ordering::Relaxed) {
+            eprintln!("cgwatch: interrupted; the throw-away cgroups are removed");
+        }
+    }
+    let text = if arguments.json {
+        report::json(&facts) + "\n"
+    } else {
+        report::text(&facts, people::coloured(arguments.color, &io::stdout()))
+    };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Set by a signal that asks to end, so that the probe can clean up.
+fn interrupted() -> io::Result<Arc<AtomicBool>> {
+    let flag = Arc::default();
+    for signal in
+        [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
+    {
+        signal_hook::flag::register(signal, Arc::clone(&flag))?;
+    }
+    Ok(flag)
+}

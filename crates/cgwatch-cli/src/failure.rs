@@ -1,0 +1,80 @@
+//! One clear sentence for what went wrong, with the remedy.
+
+use std::{io, path::Path};
+
+use cgwatch::{Error, Mount};
+use rustix::io::Errno;
+
+use crate::{limits, people::printable};
+
+/// What to tell the user.
+pub(crate) fn sentence(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<Error>() {
+        Some(error) => explain(error),
+        None => format!("{error:#}"),
+    }
+}
+
+/// Nobody reads any more: the usual end of a filter, not an error.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn explain(error: &Error) -> String {
+    match error {
+        Error::NoCgroup2 => format!(
+            "{error}; mount one with `mount -t cgroup2 none DIRECTORY` (as root), or boot with \
+             systemd.unified_cgroup_hierarchy=1"
+        ),
+        Error::CgroupV1 { path } => format!(
+            "{} lies in a cgroup v1 hierarchy, which tells nobody of its changes; give a cgroup \
+             v2 path{}",
+            show(path),
+            mounted_at()
+        ),
+        Error::NotACgroup { path } => {
+            format!("{} is not a cgroup; give a path of the hierarchy{}", show(path), mounted_at())
+        }
+        Error::NotFound { path } => format!(
+            "{} does not exist, nor is there a cgroup of that path in the hierarchy{}",
+            show(path),
+            mounted_at()
+        ),
+        Error::Overlap { path, watched } => {
+            format!("{} overlaps {}; give only the upper one", show(path), show(watched))
+        }
+        Error::NoInotify { source } => {
+            format!("{error}: {source}; {}, or use --strategy sweep", limits::instances(*source))
+        }
+        Error::Path { action, path, source } => {
+            let remedy = match *source {
+                Errno::ACCESS | Errno::PERM => "; run as root, or as a user who may read it",
+                _ => "",
+            };
+            format!("cannot {action} {}: {source}{remedy}", show(path))
+        }
+        Error::System { source, .. } => {
+            let remedy = match *source {
+                Errno::MFILE => format!("; {}", limits::OPEN_FILES_REMEDY),
+                _ => String::new(),
+            };
+            format!("{error}: {source}{remedy}")
+        }
+        Error::BadFileName { name } => format!(
+            "{:?} is not the name of a control file; give a plain name such as memory.events",
+            name
+        ),
+        Error::BadGlob { source, .. } => format!("{error}: {source}"),
+        other => other.to_string(),
+    }
+}
+
+fn show(path: &Path) -> String {
+    printable(path.as_os_str().as_encoded_bytes())
+}
+
+/// ` (mounted at …)`, if there is one.
+fn mounted_at() -> String {
+    let mounts = Mount::all().unwrap_or_default();
+    mounts.first().map_or_else(String::new, |mount| format!(" (mounted at {})", show(&mount.point)))
+}

@@ -1,0 +1,303 @@
+//! `cgwatch watch`: from the watcher to standard output, without ever waiting for the reader.
+//!
+//! One loop waits for three things at once: the watcher, a signal, and room in the output. While
+//! there is no room no event is taken; the library goes on reading the kernel's queue and folds
+//! what waits (design.md 4.1, item 8). So a stopped pager costs details, never a removal.
+
+mod output;
+mod summary;
+
+use std::{
+    io,
+    os::{fd::AsFd, unix::net::UnixStream},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use cgwatch::{Depth, Event, EventKind, Filter, Options, Start, Strategy, Watcher};
+use jiff::tz::TimeZone;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::{
+    arguments,
+    people::{self, Lines},
+    target,
+};
+use output::{Closed, Output};
+use summary::Summary;
+
+/// How long the reader may take for the rest after a signal or the end of the time.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Watches until the end of the roots, the time, the count or the user's patience.
+pub(crate) fn run(arguments: &arguments::Watch) -> anyhow::Result<ExitCode> {
+    let signals = signals()?;
+    let began = Instant::now();
+    let paths = target::all(&arguments.paths)?;
+    let mut watcher = Watcher::new(options(arguments)?)?;
+    let depth = arguments.depth.map_or(Depth::All, Depth::AtMost);
+    for path in paths {
+        watcher.add(&path, depth)?;
+    }
+    let start = watcher.start();
+    if !arguments.quiet {
+        eprintln!("cgwatch: {}", introduction(&start));
+    }
+    let mut session = Session {
+        format: Format::new(arguments, &start),
+        output: Output::new(),
+        summary: Summary::default(),
+        seen: 0,
+        count: arguments.count,
+        // A time too far away to be told is for ever.
+        deadline: arguments.timeout.and_then(|timeout| began.checked_add(timeout)),
+    };
+    if let Format::Json(start) = &session.format {
+        session.output.push(&(start.to_json() + "\n"));
+    }
+    let end = session.run(&mut watcher, &signals)?;
+    let for_people = matches!(session.format, Format::People(_));
+    if for_people && !arguments.quiet && end != End::ReaderGone {
+        eprint!("{}", session.summary);
+    }
+    Ok(match end {
+        End::Timeout if session.seen == 0 => ExitCode::from(2),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+/// Becomes readable at the first signal. The second ends the process at once.
+fn signals() -> anyhow::Result<UnixStream> {
+    let (receiver, sender) = UnixStream::pair().context("cannot make a pair of sockets")?;
+    let interrupted = std::sync::Arc::default();
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let sender = sender.try_clone()?;
+        signal_hook::flag::register_conditional_shutdown(
+            signal,
+            128 + signal,
+            std::sync::Arc::clone(&interrupted),
+        )
+        .and_then(|_| signal_hook::flag::register(signal, std::sync::Arc::clone(&interrupted)))
+        .and_then(|_| signal_hook::low_level::pipe::register(signal, sender))
+        .context("cannot catch signals")?;
+    }
+    Ok(receiver)
+}
+
+fn options(arguments: &arguments::Watch) -> Result<Options, cgwatch::Error> {
+    let mut files: Vec<&str> = Options::DEFAULT_FILES.to_vec();
+    for file in arguments.files.iter().chain(&arguments.file) {
+        if !files.contains(&file.as_str()) {
+            files.push(file);
+        }
+    }
+    let mut filter = Filter::new()
+        .paths(arguments.path.iter().map(String::as_str))?
+        .files(&arguments.file)
+        .keys(&arguments.key)
+        .kinds(&arguments.event);
+    if arguments.no_existing {
+        filter = filter.without_existing();
+    }
+    let strategy = match arguments.strategy {
+        arguments::Strategy::Auto => Strategy::Auto,
+        arguments::Strategy::Inotify => Strategy::Inotify,
+        arguments::Strategy::Sweep => Strategy::Sweep,
+    };
+    Ok(Options::new()
+        .strategy(strategy)
+        .files(files)
+        .sweep_interval(arguments.sweep)
+        .filter(filter))
+}
+
+/// One line about where and how.
+fn introduction(start: &Start) -> String {
+    let roots: Vec<_> = start
+        .roots
+        .iter()
+        .map(|root| people::printable(root.path.as_os_str().as_encoded_bytes()))
+        .collect();
+    format!(
+        "watching {} by {} ({}); everything is read anew every {}",
+        roots.join(", "),
+        start.strategy.name(),
+        start.because,
+        people::span(u64::try_from(start.sweep_interval.as_nanos()).unwrap_or(u64::MAX)),
+    )
+}
+
+/// How an event becomes a line.
+enum Format {
+    Json(Box<Start>),
+    People(Lines),
+}
+
+impl Format {
+    fn new(arguments: &arguments::Watch, start: &Start) -> Self {
+        if arguments.json {
+            return Self::Json(Box::new(start.clone()));
+        }
+        let coloured = people::coloured(arguments.color, &io::stdout());
+        Self::People(Lines::new(coloured, TimeZone::system(), &start.roots))
+    }
+
+    fn line(&self, event: &Event) -> String {
+        match self {
+            Self::Json(start) => event.to_json(start) + "\n",
+            Self::People(lines) => lines.line(event),
+        }
+    }
+}
+
+struct Session {
+    format: Format,
+    output: Output,
+    summary: Summary,
+    /// Events told, but not those of what existed already.
+    seen: u64,
+    /// How many of them to tell.
+    count: Option<u64>,
+    deadline: Option<Instant>,
+}
+
+/// Why it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The watched roots are gone, or enough was told.
+    Done,
+    Signal,
+    Timeout,
+    /// Nobody reads any more.
+    ReaderGone,
+}
+
+/// What [`Session::wait`] found to do.
+#[derive(Clone, Copy, Debug)]
+struct Ready {
+    notified: bool,
+    signalled: bool,
+    room: bool,
+    /// The output's reader is gone.
+    hung_up: bool,
+}
+
+impl Session {
+    /// Prints until the end, also of what was told before an error.
+    fn run(&mut self, watcher: &mut Watcher, signals: &UnixStream) -> anyhow::Result<End> {
+        let end = self.print(watcher, signals);
+        match end {
+            Ok(End::ReaderGone) => return end,
+            // Nothing hurries, as long as nobody asks to end.
+            Ok(End::Done) => self.finish(None, Some(signals))?,
+            Ok(End::Timeout) => self.finish(Some(Instant::now() + GRACE), Some(signals))?,
+            Ok(End::Signal) | Err(_) => self.finish(Some(Instant::now() + GRACE), None)?,
+        }
+        end
+    }
+
+    fn print(&mut self, watcher: &mut Watcher, signals: &UnixStream) -> anyhow::Result<End> {
+        loop {
+            if self.take(watcher)? {
+                return Ok(End::Done);
+            }
+            if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Ok(End::Timeout);
+            }
+            let ready = self.wait(Some(watcher), Some(signals), self.deadline)?;
+            if ready.signalled {
+                return Ok(End::Signal);
+            }
+            if ready.hung_up || (ready.room && self.output.write()? == Err(Closed)) {
+                return Ok(End::ReaderGone);
+            }
+            if ready.notified && self.output.is_full() {
+                watcher.update()?;
+            }
+        }
+    }
+
+    /// Takes events as long as there is room for them; true if there will be no more.
+    fn take(&mut self, watcher: &mut Watcher) -> anyhow::Result<bool> {
+        while !self.output.is_full() {
+            let Some(event) = watcher.next()? else { return Ok(watcher.has_ended()) };
+            self.summary.count(&event.kind);
+            self.output.push(&self.format.line(&event));
+            self.seen += u64::from(is_news(&event.kind));
+            if self.count.is_some_and(|count| self.seen >= count) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Writes the rest: until the reader is gone, `deadline` or a signal.
+    fn finish(
+        &mut self,
+        deadline: Option<Instant>,
+        signals: Option<&UnixStream>,
+    ) -> anyhow::Result<()> {
+        while !self.output.is_empty() {
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                break;
+            }
+            let ready = self.wait(None, signals, deadline)?;
+            let gone = ready.hung_up || (ready.room && self.output.write()? == Err(Closed));
+            if gone || ready.signalled {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to do or `deadline` has come.
+    fn wait(
+        &self,
+        watcher: Option<&Watcher>,
+        signals: Option<&UnixStream>,
+        deadline: Option<Instant>,
+    ) -> Result<Ready, Errno> {
+        let room = if self.output.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+        let output = self.output.as_fd();
+        // What is not waited for is the output again, with no event asked for.
+        let watcher =
+            watcher.map(|watcher| PollFd::from_borrowed_fd(watcher.as_fd(), PollFlags::IN));
+        let signals = signals.map(|signals| PollFd::new(signals, PollFlags::IN));
+        let nothing = || PollFd::from_borrowed_fd(output, PollFlags::empty());
+        let mut fds = [
+            PollFd::from_borrowed_fd(output, room),
+            signals.unwrap_or_else(nothing),
+            watcher.unwrap_or_else(nothing),
+        ];
+        let timeout = deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
+        });
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let gone = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+        Ok(Ready {
+            room: fds[0].revents().contains(PollFlags::OUT),
+            hung_up: fds[0].revents().intersects(gone),
+            signalled: fds[1].revents().contains(PollFlags::IN),
+            notified: fds[2].revents().contains(PollFlags::IN),
+        })
+    }
+}
+
+/// Something happened, beyond what existed already.
+fn is_news(kind: &EventKind) -> bool {
+    !matches!(
+        kind,
+        EventKind::Appeared { existing: true, .. }
+            | EventKind::Ready { .. }
+            | EventKind::Gap { .. }
+    )
+}
