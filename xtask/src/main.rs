@@ -1,2 +1,38 @@
-//! The tasks of the project.
-fn main() {}
+//! The tasks of the project: `cargo xtask …`. One module a task.
+
+mod debian;
+mod kernels;
+mod process;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The tasks of the project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Everything that must hold before a change lands.
+    Test(test::Options),
+    /// Run the scenarios on real Debian kernels, each in a guest of its own.
+    Kernels(kernels::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Test(options) => test::task(&options),
+        Task::Kernels(options) => kernels::task(&options),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,62 @@
+//! Debian packages that a task needs, installed where that is allowed.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::process;
+
+/// A program and the Debian package that has it.
+pub(crate) struct Tool {
+    program: &'static str,
+    package: &'static str,
+}
+
+pub(crate) const QEMU: Tool = Tool { program: "qemu-system-x86_64", package: "qemu-system-x86" };
+pub(crate) const CPIO: Tool = Tool { program: "cpio", package: "cpio" };
+pub(crate) const GZIP: Tool = Tool { program: "gzip", package: "gzip" };
+pub(crate) const READELF: Tool = Tool { program: "readelf", package: "binutils" };
+pub(crate) const CPLUSPLUS: Tool = Tool { program: "c++", package: "g++" };
+pub(crate) const SETPRIV: Tool = Tool { program: "setpriv", package: "util-linux" };
+
+/// Installs the packages of those programs that are missing.
+///
+/// # Errors
+/// The names of the packages, when they cannot be installed: no apt, or not root.
+pub(crate) fn provide(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<_> = tools
+        .iter()
+        .filter(|tool| process::find(tool.program).is_none())
+        .map(|tool| tool.package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    if process::find("apt-get").is_none() {
+        bail!("missing programs, to be installed by hand (names of Debian's packages): {names}");
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!("missing packages; as root: apt-get install --no-install-recommends {names}");
+    }
+    update_lists()?;
+    println!("installing {names}");
+    process::run(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(missing))
+}
+
+/// Brings the machine's own lists of packages up to date.
+///
+/// # Errors
+/// Not root, or apt failed.
+pub(crate) fn update_lists() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("apt has no lists of packages; as root: apt-get update");
+    }
+    process::run(apt_get().arg("update"))
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command.args(["--quiet=2"]).env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}

@@ -1,0 +1,154 @@
+//! One guest under QEMU: started, listened to, ended in any case.
+//!
+//! The kernel's console is the first serial port and goes to a file; results come over the second,
+//! which is QEMU's standard output.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use super::archive::Kernel;
+use super::protocol::{Report, Verdict};
+use crate::process;
+
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off";
+const MEMORY_MIB: &str = "1024";
+
+/// A guest that can be run.
+pub(crate) struct Machine<'a> {
+    pub(crate) kernel: Kernel,
+    pub(crate) initramfs: PathBuf,
+    pub(crate) accelerator: &'a str,
+    /// Glob of the scenarios to run.
+    pub(crate) scenario: &'a str,
+    pub(crate) limit: Duration,
+    pub(crate) show_console: bool,
+}
+
+impl Machine<'_> {
+    /// Runs the guest to its end, or to the limit.
+    ///
+    /// # Errors
+    /// QEMU could not be started. What goes wrong inside the guest is in the report.
+    pub(crate) fn run(&self) -> Result<Report> {
+        let _alone = lock()?;
+        let console = self.kernel.folder.join("console.log");
+        File::create(&console)?;
+        println!("{}: booting", self.kernel.series);
+        let mut guest = self.command(&console).spawn().context("qemu-system-x86_64")?;
+        let follower = self.show_console.then(|| follow(&console, &guest)).transpose()?;
+        // Just asked for, so it is there.
+        let results = guest.stdout.take().context("no pipe to the guest")?;
+        let mut report = self.listen(&lines(results));
+        // In most cases it is gone already.
+        let _ = guest.kill();
+        guest.wait()?;
+        if let Some(mut follower) = follower {
+            follower.wait()?;
+        }
+        if !report.is_good() {
+            report.explain(&String::from_utf8_lossy(&fs::read(&console)?));
+            if !self.show_console {
+                process::print_end(&console)?;
+            }
+        }
+        Ok(report)
+    }
+
+    fn command(&self, console: &Path) -> Command {
+        let accelerator = match self.accelerator {
+            "tcg" => "tcg,thread=multi",
+            other => other,
+        };
+        // A guest must not outlive us, however we end.
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
+            .args(["-accel", accelerator, "-cpu", "max", "-smp", "2", "-m", MEMORY_MIB])
+            .arg("-chardev")
+            .arg(format!("file,id=console,path={}", console.display()))
+            .args(["-serial", "chardev:console", "-serial", "stdio"])
+            .arg("-kernel")
+            .arg(&self.kernel.image)
+            .arg("-initrd")
+            .arg(&self.initramfs)
+            .arg("-append")
+            .arg(format!("{COMMAND_LINE} -- --only={}", self.scenario))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        command
+    }
+
+    fn listen(&self, lines: &Receiver<String>) -> Report {
+        let deadline = Instant::now() + self.limit;
+        let mut report = Report::default();
+        loop {
+            match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    if let Some(outcome) = report.hear(&line) {
+                        let (word, reason) = match &outcome.verdict {
+                            Verdict::Pass => ("pass", String::new()),
+                            Verdict::Fail(reason) => ("FAIL", format!(": {reason}")),
+                            Verdict::Skip(reason) => ("skip", format!(": {reason}")),
+                        };
+                        let took = outcome.took.as_secs_f64();
+                        let series = self.kernel.series;
+                        println!("{series}: {word} {} ({took:.1} s){reason}", outcome.scenario);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    report.close(None);
+                    return report;
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    report.close(Some(format!("no end within {} s", self.limit.as_secs())));
+                    return report;
+                }
+            }
+        }
+    }
+}
+
+/// One guest at a time on a machine: two at once starve each other beyond their limits.
+fn lock() -> Result<File> {
+    let path = std::env::temp_dir().join("cgwatch-guest.lock");
+    let file = File::options().create(true).append(true).open(&path);
+    let file = file.with_context(|| path.display().to_string())?;
+    if file.try_lock().is_err() {
+        println!("waiting until another guest on this machine has ended");
+        file.lock()?;
+    }
+    Ok(file)
+}
+
+/// The lines of the guest as they come.
+fn lines(results: ChildStdout) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut results = BufReader::new(results);
+        let mut line = Vec::new();
+        // A serial port may bring any byte.
+        while results.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                break;
+            }
+            line.clear();
+        }
+    });
+    receiver
+}
+
+/// Shows the console from now on, until the guest is gone.
+fn follow(console: &Path, guest: &Child) -> Result<Child> {
+    let mut tail = Command::new("tail");
+    tail.args(["--follow", "--lines=+1", "--sleep-interval=0.2"]).arg(console);
+    tail.arg(format!("--pid={}", guest.id())).stdin(Stdio::null());
+    tail.spawn().context("tail")
+}
