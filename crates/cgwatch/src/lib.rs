@@ -4,11 +4,15 @@ mod capability;
 mod error;
 mod event;
 mod filter;
+mod host;
 #[cfg(feature = "json")]
 mod json;
+mod monitor;
 mod mount;
 mod options;
+mod parse;
 mod watcher;
+pub mod world;
 
 pub use capability::{Answer, Capabilities, Capability, Probe};
 pub use error::Error;
@@ -17,6 +21,7 @@ pub use event::{
     Time, Unseen, Values,
 };
 pub use filter::Filter;
+pub use host::HostWorld;
 pub use mount::{FileSystem, Mount};
 pub use options::{Depth, Options, Strategy};
 pub use watcher::{Root, Snapshot, Start, Usage, Watcher};

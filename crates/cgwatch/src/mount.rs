@@ -18,7 +18,7 @@ const CGROUP2: u64 = 0x6367_7270;
 /// `CGROUP_SUPER_MAGIC`
 const CGROUP1: u64 = 0x0027_e0eb;
 
-const MOUNTINFO: &str = "/proc/self/mountinfo";
+pub(crate) const MOUNTINFO: &str = "/proc/self/mountinfo";
 
 /// A mount of the cgroup v2 hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ fn parse(text: &[u8]) -> Vec<Mount> {
 }
 
 /// `id parent major:minor root point options [optional…] - type source super-options`
-fn parse_line(line: &[u8]) -> Option<Mount> {
+pub(crate) fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&b| b == b' ');
     let root = fields.nth(3)?;
     let point = fields.next()?;

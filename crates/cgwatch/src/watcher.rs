@@ -6,11 +6,26 @@ use std::{
     time::Duration,
 };
 
-use crate::{Cgroup, Depth, Error, Event, Files, Options, Strategy};
+use crate::{
+    Cgroup, Depth, Error, Event, Files, HostWorld, Options, Strategy, monitor::Monitor,
+    world::World,
+};
+
+/// While events wait to be taken, the world is still looked at this often.
+const STALE_NS: u64 = 10_000_000;
 
 /// Watches cgroups and tells what happens to them.
+///
+/// It has no thread and no runtime: it works while one of its methods runs. It needs one inotify
+/// instance however much it watches, and about one watch for each directory and event file. Dropping
+/// it leaves nothing behind.
 #[derive(Debug)]
-pub struct Watcher {}
+pub struct Watcher {
+    monitor: Monitor<HostWorld>,
+    strategy: Strategy,
+    because: String,
+    stream: String,
+}
 
 /// What a stream begins with: where it watches, how, and what it promises.
 #[derive(Clone, Debug)]
@@ -62,47 +77,116 @@ pub struct Usage {
     pub watches: usize,
     /// Cgroups without all their watches, which are swept.
     pub unwatched: usize,
-    /// Cgroups with something to be told.
+    /// Entries waiting to be told, at most two a cgroup.
     pub pending: usize,
 }
 
 impl Watcher {
     /// A watcher of nothing yet.
-    pub fn new(_options: Options) -> Result<Self, Error> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`Error::NoInotify`] if [`Strategy::Inotify`] is asked for and cannot be had (with
+    /// [`Strategy::Auto`] it sweeps instead); [`Error::BadFileName`], [`Error::BadGlob`];
+    /// [`Error::System`] if an epoll instance or a timer cannot be had.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        let (world, strategy, because) = match options.strategy {
+            Strategy::Sweep => (HostWorld::new(false)?, Strategy::Sweep, "it was asked for".into()),
+            Strategy::Inotify => {
+                (HostWorld::new(true)?, Strategy::Inotify, "it was asked for".into())
+            }
+            Strategy::Auto => match HostWorld::new(true) {
+                Ok(world) => (world, Strategy::Inotify, "an inotify instance could be had".into()),
+                Err(Error::NoInotify { source }) => {
+                    let because = format!("no inotify instance could be had: {source}");
+                    (HostWorld::new(false)?, Strategy::Sweep, because)
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        let monitor = Monitor::new(world, options, strategy == Strategy::Inotify)?;
+        let stream = kernel_random("uuid").replace('-', "");
+        Ok(Self { monitor, strategy, because, stream })
     }
 
-    /// Watches a cgroup and what is below it; `path` is in the file system.
-    pub fn add(&mut self, _path: &Path, _depth: Depth) -> Result<(), Error> {
-        todo!()
+    /// Watches a cgroup and what is below it; `path` is in the file system. Blocks for as long as
+    /// the subtree takes to read (about 20 µs a cgroup); its baseline and `ready` are then pending.
+    ///
+    /// # Errors
+    /// [`Error::NoCgroup2`], [`Error::CgroupV1`], [`Error::NotACgroup`], [`Error::NotFound`],
+    /// [`Error::Overlap`]; [`Error::Path`] with EACCES and the like. A limit on watches is no error
+    /// but a `gap`.
+    pub fn add(&mut self, path: &Path, depth: Depth) -> Result<(), Error> {
+        let place = self.monitor.world.locate(path)?;
+        self.monitor.add_root(&place.resolved, place.base, &place.path, depth)
     }
 
     /// Stops watching a path that was added; nothing more is told of it.
-    pub fn remove(&mut self, _path: &Path) -> Result<(), Error> {
-        todo!()
+    ///
+    /// # Errors
+    /// [`Error::NotWatched`].
+    pub fn remove(&mut self, path: &Path) -> Result<(), Error> {
+        let resolved = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        self.monitor.remove_root(&resolved)
     }
 
     /// What the stream begins with.
+    #[must_use]
     pub fn start(&self) -> Start {
-        todo!()
+        let options = self.monitor.options();
+        Start {
+            stream: self.stream.clone(),
+            boot_id: kernel_random("boot_id"),
+            roots: self.monitor.roots().map(|(path, id)| Root { path: path.into(), id }).collect(),
+            strategy: self.strategy,
+            because: self.because.clone(),
+            sweep_interval: options.sweep_interval,
+            files: options.files.clone(),
+        }
     }
 
     /// The next event, if there is one now; never blocks.
+    ///
+    /// # Errors
+    /// [`Error::System`] if the notifications cannot be read.
     #[expect(clippy::should_implement_trait, reason = "the blocking iterator is `events`")]
     pub fn next(&mut self) -> Result<Option<Event>, Error> {
-        todo!()
+        if !self.monitor.has_untold() || self.monitor.age_ns() > STALE_NS {
+            self.monitor.update()?;
+        }
+        Ok(self.monitor.next())
     }
 
     /// Takes in what the kernel has queued, without telling anything: for a reader that cannot take
-    /// events now.
+    /// events now. What waits to be told is folded, so memory stays bounded by the number of
+    /// cgroups.
+    ///
+    /// # Errors
+    /// As [`Watcher::next`].
     pub fn update(&mut self) -> Result<(), Error> {
-        todo!()
+        self.monitor.update()
     }
 
     /// Waits for the next event, at most so long (`None`: for ever). `None` if the time ran out or
     /// the stream has ended.
-    pub fn wait(&mut self, _timeout: Option<Duration>) -> Result<Option<Event>, Error> {
-        todo!()
+    ///
+    /// # Errors
+    /// As [`Watcher::next`].
+    pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<Event>, Error> {
+        let now = self.monitor.world.now().boot_ns;
+        let until = timeout.map(|timeout| {
+            now.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX))
+        });
+        loop {
+            if let Some(event) = self.next()? {
+                return Ok(Some(event));
+            }
+            let late = until.is_some_and(|until| self.monitor.world.now().boot_ns >= until);
+            if late || self.has_ended() {
+                return Ok(None);
+            }
+            let waited = self.monitor.world.wait(until);
+            waited.map_err(|source| Error::System { action: "wait for notifications", source })?;
+        }
     }
 
     /// A blocking iterator that ends with the stream.
@@ -111,18 +195,21 @@ impl Watcher {
     }
 
     /// Every watched root was removed and everything has been told.
+    #[must_use]
     pub fn has_ended(&self) -> bool {
-        todo!()
+        self.monitor.has_ended()
     }
 
-    /// The books as they stand.
+    /// The books as they stand, by path.
+    #[must_use]
     pub fn snapshot(&self) -> Vec<Snapshot> {
-        todo!()
+        self.monitor.snapshot()
     }
 
     /// What it holds.
+    #[must_use]
     pub fn usage(&self) -> Usage {
-        todo!()
+        self.monitor.usage()
     }
 }
 
@@ -130,6 +217,11 @@ impl Watcher {
 /// gives `None`.
 impl AsFd for Watcher {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        todo!()
+        self.monitor.world.poll_fd()
     }
+}
+
+fn kernel_random(name: &str) -> String {
+    let text = std::fs::read_to_string(Path::new("/proc/sys/kernel/random").join(name));
+    text.map(|text| text.trim().to_owned()).unwrap_or_default()
 }

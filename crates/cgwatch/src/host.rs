@@ -1,0 +1,416 @@
+//! [`World`] on the running kernel's cgroup v2 hierarchy.
+//!
+//! Holds one inotify instance, one epoll instance, one timer, `/proc/self/mountinfo` and an O_PATH
+//! handle of each mount's root; never, beyond one verb's use, one of a watched cgroup, since an open
+//! directory or file holds back the removal events of others.
+//!
+//! The good citizen's protocol ([`HostWorld::close`]): on Linux 7.1 and later a control file that is
+//! open (or looked up by someone) while its directory is removed keeps its dentry, and with it
+//! everybody's `IN_DELETE_SELF` of file and directory, until the name is looked up again. So when a
+//! directory is given back and proves dead, every name used through it is looked up once more, which
+//! makes `kernfs_dop_revalidate` drop the stale dentries (kernel-semantics.md 2.5).
+
+use std::{
+    fs::File,
+    io::{Read, Seek},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use linux_notify::inotify::{Inotify, Mask};
+use rustix::{
+    event::{Timespec, epoll},
+    fs::{AtFlags, Dir, FileType, Mode, OFlags},
+    io::Errno,
+    time::{ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, clock_gettime},
+};
+
+use crate::{
+    Error, FileSystem, Mount, Time, mount,
+    world::{MountOptions, Notification, Stat, WatchLimit, Wd, World},
+};
+
+/// Room for a few hundred notifications at a time.
+const NOTIFICATIONS: usize = 64 * 1024;
+/// The longest path one system call takes, with its NUL.
+const PATH_MAX: usize = 4096;
+/// A directory is opened for its identity only; what is no directory, or a link, is not followed.
+const DIRECTORY: OFlags =
+    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// The running kernel's hierarchy.
+#[derive(Debug)]
+pub struct HostWorld {
+    bases: Vec<Base>,
+    inotify: Option<Inotify>,
+    epoll: OwnedFd,
+    timer: OwnedFd,
+    mountinfo: Option<File>,
+    notifications: Vec<u8>,
+    /// Names of control files, so that a directory can note in a word which of them it used.
+    names: Vec<Box<str>>,
+}
+
+/// The root of a mount.
+#[derive(Debug)]
+struct Base {
+    point: PathBuf,
+    fd: OwnedFd,
+    device: u64,
+}
+
+/// An open directory (O_PATH).
+#[derive(Debug)]
+pub struct HostDir {
+    fd: OwnedFd,
+    /// Which of [`HostWorld::names`] were looked up through it since it was last seen alive.
+    used: u128,
+}
+
+/// Where a path lies.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// As the file system names it.
+    pub(crate) resolved: PathBuf,
+    /// See [`World::open`].
+    pub(crate) base: usize,
+    pub(crate) path: Vec<u8>,
+}
+
+fn system(action: &'static str) -> impl Fn(Errno) -> Error {
+    move |source| Error::System { action, source }
+}
+
+impl HostWorld {
+    /// A world without any base yet. Without `notified` it has no inotify instance, and
+    /// [`World::watch`] fails with ENOSYS.
+    pub(crate) fn new(notified: bool) -> Result<Self, Error> {
+        let inotify = match notified {
+            true => Some(Inotify::new().map_err(|e| Error::NoInotify { source: e.errno() })?),
+            false => None,
+        };
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
+            .map_err(system("create an epoll instance"))?;
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = rustix::time::timerfd_create(TimerfdClockId::Boottime, flags)
+            .map_err(system("create a timer"))?;
+        let readable = epoll::EventFlags::IN;
+        let join = |fd: BorrowedFd<'_>, number| {
+            epoll::add(&epoll, fd, epoll::EventData::new_u64(number), readable)
+                .map_err(system("wait for notifications"))
+        };
+        if let Some(inotify) = &inotify {
+            join(inotify.as_fd(), 0)?;
+        }
+        join(timer.as_fd(), 1)?;
+        Ok(Self {
+            bases: Vec::new(),
+            inotify,
+            epoll,
+            timer,
+            mountinfo: File::open(mount::MOUNTINFO).ok(),
+            notifications: vec![0; NOTIFICATIONS],
+            names: Vec::new(),
+        })
+    }
+
+    /// Readable when there is something to drain or the alarm has gone off.
+    pub(crate) fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
+    /// Finds the mount that a path lies in. Several mounts of the hierarchy count as one.
+    pub(crate) fn locate(&mut self, path: &Path) -> Result<Place, Error> {
+        let failed = |action, source| match source {
+            Errno::NOENT | Errno::NOTDIR => Error::NotFound { path: path.into() },
+            _ => Error::Path { action, path: path.into(), source },
+        };
+        let resolved = std::fs::canonicalize(path)
+            .map_err(|e| failed("resolve", Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
+        let mounts = Mount::all()?;
+        match FileSystem::of(&resolved).map_err(|source| failed("look at", source))? {
+            FileSystem::Cgroup2 => {}
+            FileSystem::Cgroup1 => return Err(Error::CgroupV1 { path: path.into() }),
+            FileSystem::Other if mounts.is_empty() => return Err(Error::NoCgroup2),
+            FileSystem::Other => return Err(Error::NotACgroup { path: path.into() }),
+        }
+        if !resolved.is_dir() {
+            return Err(Error::NotACgroup { path: path.into() });
+        }
+        let own = Mount::of(&mounts, &resolved).ok_or(Error::NoCgroup2)?;
+        let below = resolved.strip_prefix(&own.point).unwrap_or(Path::new(""));
+        let in_hierarchy = own.root.join(below);
+        // The same place through the mount that shows most, so that overlaps are noticed.
+        let widest = mounts.iter().find_map(|mount| {
+            let below = in_hierarchy.strip_prefix(&mount.root).ok()?;
+            Some((self.base(&mount.point).ok()?, below.to_owned()))
+        });
+        let (base, below) = match widest {
+            Some(found) => found,
+            None => (self.base(&own.point).map_err(|e| failed("open", e))?, below.to_owned()),
+        };
+        let path = below.into_os_string().into_encoded_bytes();
+        Ok(Place { resolved, base, path })
+    }
+
+    fn base(&mut self, point: &Path) -> Result<usize, Errno> {
+        if let Some(at) = self.bases.iter().position(|base| base.point == point) {
+            return Ok(at);
+        }
+        let fd = rustix::fs::open(point, DIRECTORY, Mode::empty())?;
+        let device = rustix::fs::fstat(&fd)?.st_dev;
+        self.bases.push(Base { point: point.into(), fd, device });
+        Ok(self.bases.len() - 1)
+    }
+
+    fn use_name(&mut self, dir: &mut HostDir, name: &str) {
+        let at = self.names.iter().position(|known| **known == *name).unwrap_or_else(|| {
+            self.names.push(name.into());
+            self.names.len() - 1
+        });
+        // The last bit stands for all names from there on.
+        dir.used |= 1 << at.min(127);
+    }
+
+    fn release(&self, dir: &HostDir) {
+        for (at, name) in self.names.iter().enumerate() {
+            if dir.used & (1 << at.min(127)) != 0 {
+                let _ = rustix::fs::statat(&dir.fd, &**name, AtFlags::SYMLINK_NOFOLLOW);
+            }
+        }
+    }
+}
+
+/// kernfs counts `.` and the entry in the parent beside the subdirectories; none is left of a
+/// removed directory on Linux 7.1 and later.
+fn stat_of(fd: &OwnedFd) -> Result<(Stat, u64), Errno> {
+    let stat = rustix::fs::fstat(fd)?;
+    #[allow(clippy::useless_conversion, reason = "the width differs between architectures")]
+    let links = u64::from(stat.st_nlink);
+    Ok((Stat { id: stat.st_ino, subdirectories: links.checked_sub(2) }, stat.st_dev))
+}
+
+impl World for HostWorld {
+    type Dir = HostDir;
+
+    fn open(&mut self, base: usize, path: &[u8]) -> Result<(HostDir, Stat), Errno> {
+        let base = self.bases.get(base).ok_or(Errno::NOENT)?;
+        let open = |at: BorrowedFd<'_>, path: &[u8]| match path {
+            b"" => rustix::fs::openat(at, c".", DIRECTORY, Mode::empty()),
+            path => rustix::fs::openat(at, path, DIRECTORY, Mode::empty()),
+        };
+        let fd = if path.len() < PATH_MAX {
+            open(base.fd.as_fd(), path)?
+        } else {
+            // Deeper than one call reaches: in steps.
+            let mut rest = path;
+            let mut fd = open(base.fd.as_fd(), b"")?;
+            while rest.len() >= PATH_MAX {
+                let at =
+                    rest[..PATH_MAX].iter().rposition(|&b| b == b'/').ok_or(Errno::NAMETOOLONG)?;
+                fd = open(fd.as_fd(), &rest[..at])?;
+                rest = &rest[at + 1..];
+            }
+            open(fd.as_fd(), rest)?
+        };
+        let (stat, device) = stat_of(&fd)?;
+        if device != base.device {
+            return Err(Errno::NOENT); // something else is mounted there
+        }
+        Ok((HostDir { fd, used: 0 }, stat))
+    }
+
+    fn stat(&mut self, dir: &mut HostDir) -> Result<Stat, Errno> {
+        let (stat, _) = stat_of(&dir.fd)?;
+        if stat.subdirectories.is_some() {
+            dir.used = 0;
+        }
+        Ok(stat)
+    }
+
+    fn list(&mut self, dir: &mut HostDir, each: &mut dyn FnMut(&[u8], bool)) -> Result<(), Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = rustix::fs::openat(&dir.fd, c".", flags, Mode::empty())?;
+        for entry in Dir::new(open)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                each(name, entry.file_type() == FileType::Directory);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, dir: &mut HostDir, file: &str, text: &mut Vec<u8>) -> Result<(), Errno> {
+        self.use_name(dir, file);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&dir.fd, file, flags, Mode::empty())?;
+        text.clear();
+        loop {
+            let before = text.len();
+            text.reserve(4096);
+            let room = text.capacity() - before;
+            let got = rustix::io::read(&fd, rustix::buffer::spare_capacity(text))?;
+            // A file that leaves room has been shown to its end (seq_read_iter).
+            if got == 0 || (before == 0 && got + 1024 < room) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn watch(&mut self, dir: &mut HostDir) -> Result<Wd, Errno> {
+        let inotify = self.inotify.as_ref().ok_or(Errno::NOSYS)?;
+        let mask = Mask::CREATE | Mask::DELETE | Mask::CLOSE_WRITE | Mask::ONLYDIR;
+        let wd = inotify.add_fd(dir.fd.as_fd(), mask).map_err(|error| error.errno())?;
+        Ok(Wd(wd.0))
+    }
+
+    fn watch_file(&mut self, dir: &mut HostDir, file: &str) -> Result<Wd, Errno> {
+        self.use_name(dir, file);
+        let inotify = self.inotify.as_ref().ok_or(Errno::NOSYS)?;
+        let mask = Mask::MODIFY | Mask::DELETE_SELF;
+        let wd = inotify.add_at(dir.fd.as_fd(), file.as_bytes(), mask).map_err(|e| e.errno())?;
+        Ok(Wd(wd.0))
+    }
+
+    fn unwatch(&mut self, wd: Wd) {
+        if let Some(inotify) = &self.inotify {
+            // EINVAL: the kernel has taken it away already.
+            let _ = inotify.remove(linux_notify::inotify::Wd(wd.0));
+        }
+    }
+
+    fn close(&mut self, dir: HostDir) {
+        if dir.used == 0 {
+            return;
+        }
+        // Only after our last use of a file does the link count tell whether we were in the way.
+        let alive = stat_of(&dir.fd).is_ok_and(|(stat, _)| stat.subdirectories.is_some());
+        if !alive {
+            self.release(&dir);
+        }
+    }
+
+    fn drain(&mut self, each: &mut dyn FnMut(Notification<'_>)) -> Result<(), Errno> {
+        let Some(inotify) = &self.inotify else { return Ok(()) };
+        loop {
+            let mut bytes = 0;
+            for event in inotify.read(&mut self.notifications).map_err(|e| e.errno())? {
+                bytes += 16 + event.name.len();
+                if let Some(notification) = translate(&event) {
+                    each(notification);
+                }
+            }
+            // Unless the buffer was filled, the queue was emptied.
+            if bytes < NOTIFICATIONS / 4 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn now(&mut self) -> Time {
+        let ns = |clock| {
+            let time = clock_gettime(clock);
+            time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+        };
+        let boot_ns = u64::try_from(ns(ClockId::Boottime)).unwrap_or(0);
+        Time { boot_ns, unix_ns: ns(ClockId::Realtime) }
+    }
+
+    fn wait(&mut self, until: Option<u64>) -> Result<(), Errno> {
+        let timeout = until.map(|until| {
+            let left = until.saturating_sub(self.now().boot_ns).min(i64::MAX as u64);
+            timespec(left)
+        });
+        let mut events = Vec::with_capacity(2);
+        let spare = rustix::buffer::spare_capacity(&mut events);
+        match epoll::wait(&self.epoll, spare, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn set_alarm(&mut self, at: u64) -> Result<(), Errno> {
+        // Zero disarms.
+        let at = if at > i64::MAX as u64 { 0 } else { at.max(1) };
+        let spec = Itimerspec { it_interval: timespec(0), it_value: timespec(at) };
+        rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &spec)?;
+        Ok(())
+    }
+
+    fn mount_options(&mut self) -> MountOptions {
+        // All mounts of the hierarchy show the same options: the first line will do.
+        let line = self.mountinfo.as_mut().and_then(first_cgroup2_line);
+        let mount = line.as_deref().and_then(mount::parse_line);
+        mount.map_or_else(MountOptions::default, |mount| MountOptions {
+            memory_localevents: mount.has("memory_localevents"),
+            pids_localevents: mount.has("pids_localevents"),
+        })
+    }
+
+    fn host_oom_kills(&mut self) -> Option<u64> {
+        let text = std::fs::read_to_string("/proc/vmstat").ok()?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
+    }
+
+    fn watch_limit(&mut self) -> WatchLimit {
+        let read = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse().ok();
+        let host: Option<u64> = read("/proc/sys/fs/inotify/max_user_watches");
+        let namespace: Option<u64> = read("/proc/sys/user/max_inotify_watches");
+        match (host, namespace) {
+            (Some(host), Some(namespace)) if namespace < host => {
+                WatchLimit { name: "user.max_inotify_watches".into(), value: Some(namespace) }
+            }
+            _ => WatchLimit { name: "fs.inotify.max_user_watches".into(), value: host },
+        }
+    }
+}
+
+fn translate<'a>(event: &linux_notify::inotify::Event<'a>) -> Option<Notification<'a>> {
+    let (wd, mask, name) = (Wd(event.wd.0), event.mask, event.name);
+    let directory = mask.contains(Mask::ISDIR);
+    Some(if mask.contains(Mask::Q_OVERFLOW) {
+        Notification::Overflow
+    } else if mask.contains(Mask::IGNORED) {
+        Notification::Ignored(wd)
+    } else if mask.intersects(Mask::DELETE_SELF | Mask::UNMOUNT) {
+        Notification::Gone(wd)
+    } else if mask.contains(Mask::MODIFY) {
+        Notification::Modified(wd)
+    } else if mask.contains(Mask::CREATE) && directory {
+        Notification::Created(wd, name)
+    } else if mask.contains(Mask::DELETE) && directory {
+        Notification::Deleted(wd, name)
+    } else if mask.contains(Mask::CLOSE_WRITE) {
+        Notification::Written(wd, name)
+    } else {
+        return None;
+    })
+}
+
+fn timespec(ns: u64) -> Timespec {
+    let part = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    Timespec { tv_sec: part(ns / 1_000_000_000), tv_nsec: part(ns % 1_000_000_000) }
+}
+
+/// Reads no further than to the first line of type cgroup2: a host may have thousands of mounts.
+fn first_cgroup2_line(mountinfo: &mut File) -> Option<Vec<u8>> {
+    mountinfo.rewind().ok()?;
+    let mut text = Vec::new();
+    let mut chunk = [0; 4096];
+    let mut from = 0;
+    loop {
+        let got = mountinfo.read(&mut chunk).ok()?;
+        text.extend_from_slice(&chunk[..got]);
+        while let Some(length) = text[from..].iter().position(|&byte| byte == b'\n') {
+            let line = &text[from..from + length];
+            if line.windows(11).any(|window| window == b" - cgroup2 ") {
+                return Some(line.to_vec());
+            }
+            from += length + 1;
+        }
+        if got == 0 {
+            return None;
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Births and deaths: names that came or went are looked up, newborns taken into the books.
+
+use std::collections::VecDeque;
+
+use super::{
+    Monitor,
+    books::{Node, NodeKey, Watched},
+    is_gone,
+    names::{self, Ahead, Found, Records},
+    settle::Loss,
+};
+use crate::{
+    GapReason, LearnedFrom,
+    world::{Stat, Wd, World},
+};
+
+impl<W: World> Monitor<W> {
+    /// Looks up every name that came or went.
+    pub(crate) fn take_names(&mut self) {
+        if std::mem::take(&mut self.hints.above) {
+            self.check_roots(LearnedFrom::Parent);
+        }
+        for ((dir, name), records) in std::mem::take(&mut self.hints.names) {
+            if self.books.living(dir).is_some() {
+                self.take_name(dir, &name, records);
+            }
+        }
+    }
+
+    fn take_name(&mut self, dir: NodeKey, name: &[u8], records: Records) {
+        let known = self.books.child(dir, name);
+        let known_ahead = known.and_then(|key| self.books.get(key)).map(|node| node.ahead);
+        let ahead = known_ahead.unwrap_or_else(|| self.take_ahead(dir, name));
+        let looked_up = self.look_up(dir, name);
+        let found = match &looked_up {
+            Err(errno) if is_gone(*errno) => Found::Nothing,
+            Err(_) => {
+                // Trouble of our own: a sweep must look.
+                self.books.set_unwatched(dir, true);
+                return;
+            }
+            Ok((_, stat)) => {
+                let is = known.and_then(|key| self.books.get(key)).is_some_and(|n| n.id == stat.id);
+                if is { Found::Known } else { Found::New }
+            }
+        };
+        let (unnamed, ahead) = names::account(ahead, records, found);
+        if found == Found::Known {
+            if let Some(node) = known.and_then(|key| self.books.get_mut(key)) {
+                node.ahead = ahead;
+            }
+        } else if let Some(key) = known {
+            self.bury_tree(key, LearnedFrom::Parent);
+            self.take_ahead(dir, name);
+        }
+        for _ in 0..unnamed {
+            self.tell_unnamed(dir, name);
+        }
+        let Ok((handle, stat)) = looked_up else { return };
+        match found {
+            Found::New => self.adopt(dir, name, handle, stat, ahead),
+            _ => self.world.close(handle),
+        }
+    }
+
+    fn take_ahead(&mut self, dir: NodeKey, name: &[u8]) -> Ahead {
+        if self.ahead.is_empty() {
+            return Ahead::NO;
+        }
+        self.ahead.swap_remove(&(dir, Box::from(name))).unwrap_or(Ahead::NO)
+    }
+
+    /// Opens a child by its name.
+    pub(crate) fn look_up(
+        &mut self,
+        dir: NodeKey,
+        name: &[u8],
+    ) -> rustix::io::Result<(W::Dir, Stat)> {
+        let base = self.push_full_path(dir);
+        if !self.path.is_empty() {
+            self.path.push(b'/');
+        }
+        self.path.extend(name);
+        self.world.open(base, &self.path)
+    }
+
+    /// One was born here and gone before it could be opened.
+    fn tell_unnamed(&mut self, dir: NodeKey, name: &[u8]) {
+        self.begin_kin(dir);
+        let n = self.books.next_instance();
+        let Some(parent) = self.books.get_mut(dir) else { return };
+        parent.flags.bereaved = true;
+        let mut node = Node::new(n, 0, parent.root);
+        node.depth = parent.depth + 1;
+        node.parent = Some(dir);
+        node.name = name.into();
+        node.born_ns = self.now_ns;
+        node.read_ns = self.now_ns;
+        node.flags.dead = true;
+        let key = self.books.insert_apart(node);
+        self.untold.touch(&mut self.books, key);
+        self.untold.push_removal(&self.books, key);
+        self.losses.push(Loss { key, file: None, learned_from: LearnedFrom::Parent });
+    }
+
+    /// Takes a newborn, an open directory, and all below it into the books.
+    pub(crate) fn adopt(
+        &mut self,
+        dir: NodeKey,
+        name: &[u8],
+        handle: W::Dir,
+        stat: Stat,
+        ahead: Ahead,
+    ) {
+        match self.enter(dir, name, stat, ahead) {
+            Some(key) => self.settle_in(key, handle),
+            None => self.world.close(handle),
+        }
+    }
+
+    /// Puts a living child into the books, with nothing yet but its name and id. It existed at the
+    /// start if its parent is just being taken in as one that did.
+    fn enter(&mut self, dir: NodeKey, name: &[u8], stat: Stat, ahead: Ahead) -> Option<NodeKey> {
+        self.begin_kin(dir);
+        let earlier = self.take_ahead(dir, name);
+        let n = self.books.next_instance();
+        let existing = self.taking_baseline;
+        let parent = self.books.living(dir)?;
+        let mut node = Node::new(n, stat.id, parent.root);
+        node.depth = parent.depth + 1;
+        node.parent = Some(dir);
+        node.name = name.into();
+        node.born_ns = self.now_ns;
+        node.flags.existing = existing;
+        node.ahead = earlier.and(ahead);
+        let key = self.books.insert(node);
+        self.untold.touch(&mut self.books, key);
+        Some(key)
+    }
+
+    /// Watches, then reads, then lists a node just put into the books, and so on for all below it.
+    pub(crate) fn settle_in(&mut self, key: NodeKey, dir: W::Dir) {
+        let mut below = VecDeque::new();
+        let children = self.settle_in_one(key, dir);
+        below.push_back((key, children));
+        while let Some((parent, names)) = below.pop_front() {
+            let mut met = false;
+            for name in names {
+                if self.books.living(parent).is_none() || self.books.child(parent, &name).is_some()
+                {
+                    continue;
+                }
+                let Ok((dir, stat)) = self.look_up(parent, &name) else { continue };
+                let Some(child) = self.enter(parent, &name, stat, Ahead::LISTED) else {
+                    self.world.close(dir);
+                    continue;
+                };
+                met = true;
+                let children = self.settle_in_one(child, dir);
+                if !children.is_empty() {
+                    below.push_back((child, children));
+                }
+            }
+            if met && self.taking_baseline {
+                self.rebase(parent);
+            }
+        }
+    }
+
+    /// One step of [`Self::settle_in`]: gives the names of the children.
+    fn settle_in_one(&mut self, key: NodeKey, mut dir: W::Dir) -> Vec<Box<[u8]>> {
+        let deeper = self.goes_deeper(key);
+        if deeper || self.books.get(key).is_some_and(|node| node.depth == 0) {
+            self.watch_directory(key, &mut dir);
+        }
+        let mut children = Vec::new();
+        if self.schemas.has_patterns() {
+            let schemas = &mut self.schemas;
+            let _ = self.world.list(&mut dir, &mut |name, is_dir| {
+                if !is_dir {
+                    schemas.meet(name);
+                }
+            });
+        }
+        self.add_files(key, &mut dir);
+        if self.taking_baseline {
+            self.learn_history(key, &mut dir);
+        }
+        if let Some(node) = self.books.get_mut(key) {
+            node.flags.settled = true;
+        }
+        let has_children = match self.world.stat(&mut dir) {
+            Ok(stat) => stat.subdirectories.is_some_and(|count| count > 0),
+            Err(_) => false,
+        };
+        if has_children && deeper {
+            let listed = self.world.list(&mut dir, &mut |name, is_dir| {
+                if is_dir {
+                    children.push(name.into());
+                }
+            });
+            if listed.is_err_and(|errno| !is_gone(errno)) {
+                self.books.set_unwatched(key, true);
+            }
+        }
+        self.world.close(dir);
+        if has_children && !deeper {
+            self.begin_kin(key);
+        }
+        children
+    }
+
+    pub(crate) fn watch_directory(&mut self, key: NodeKey, dir: &mut W::Dir) {
+        if !self.notified {
+            return;
+        }
+        match self.world.watch(dir) {
+            Ok(wd) => self.note_watch(wd, Watched::Directory(key)),
+            Err(errno) => self.could_not_watch(key, errno),
+        }
+    }
+
+    pub(crate) fn note_watch(&mut self, wd: Wd, on: Watched) {
+        self.books.watch(wd, on);
+        match on {
+            Watched::Directory(key) => {
+                if let Some(node) = self.books.get_mut(key) {
+                    node.wd = Some(wd);
+                }
+            }
+            Watched::File(key, file) => {
+                if let Some(file) = self.books.get_mut(key).and_then(|n| n.present_mut(file)) {
+                    file.wd = Some(wd);
+                }
+            }
+            Watched::AboveRoots => {}
+        }
+    }
+
+    /// The node goes without this watch, and is swept instead.
+    pub(crate) fn could_not_watch(&mut self, key: NodeKey, errno: rustix::io::Errno) {
+        if is_gone(errno) {
+            return;
+        }
+        self.books.set_unwatched(key, true);
+        let limit = errno == rustix::io::Errno::NOSPC || errno == rustix::io::Errno::NOMEM;
+        if limit && !std::mem::replace(&mut self.watch_limit_told, true) {
+            let limit = self.world.watch_limit();
+            let reason = GapReason::WatchLimit { limit: limit.name, value: limit.value };
+            self.untold.push_gap(reason);
+            self.untold.push_ready(true);
+        }
+    }
+
+    /// A cgroup is gone, and with it all below it. Its removal is told once it is settled.
+    pub(crate) fn bury_tree(&mut self, key: NodeKey, learned_from: LearnedFrom) {
+        let mut all = vec![key];
+        let mut at = 0;
+        while let Some(&key) = all.get(at) {
+            all.extend(self.books.children(key));
+            at += 1;
+        }
+        for &dead in all.iter().rev() {
+            self.unwatch_node(dead);
+            let Some(node) = self.books.get_mut(dead).filter(|node| !node.flags.dead) else {
+                continue;
+            };
+            node.read_ns = self.now_ns;
+            let (parent, ahead) = (node.parent, node.ahead);
+            if let Some(parent) = parent {
+                if ahead != Ahead::NO && dead == key {
+                    let name = node.name.clone();
+                    self.ahead.insert((parent, name), ahead);
+                }
+                if let Some(parent) = self.books.get_mut(parent) {
+                    parent.flags.bereaved = true;
+                }
+            }
+            self.books.bury(dead);
+            self.rests.swap_remove(&dead);
+            self.untold.push_removal(&self.books, dead);
+            let learned_from = if dead == key { learned_from } else { LearnedFrom::Lookup };
+            self.losses.push(Loss { key: dead, file: None, learned_from });
+        }
+        if !self.ahead.is_empty() {
+            let books = &self.books;
+            self.ahead.retain(|(dir, _), _| books.living(*dir).is_some());
+        }
+        self.drop_root(key);
+    }
+
+    /// Ends all watches of a node.
+    pub(crate) fn unwatch_node(&mut self, key: NodeKey) {
+        let Some(node) = self.books.get_mut(key) else { return };
+        let files = node.files.iter_mut().filter_map(|file| file.wd.take());
+        let wds: Vec<Wd> = node.wd.take().into_iter().chain(files).collect();
+        for wd in wds {
+            if self.books.unwatch(wd).is_some() {
+                self.world.unwatch(wd);
+            }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The event files of a cgroup: which there are, their watches, files that come and go.
+//!
+//! A controller switched off takes its files away from all children of a cgroup without a word;
+//! the write to `cgroup.subtree_control` (or `cgroup.type`) is the hint, a sweep the fallback.
+
+use rustix::io::Errno;
+
+use super::{
+    Monitor,
+    books::{File, Kin, NodeKey, Watched},
+    is_gone,
+    schema::FileId,
+    settle::Loss,
+    untold::{Lost, ToldFile},
+};
+use crate::{LearnedFrom, Unseen, world::World};
+
+impl<W: World> Monitor<W> {
+    /// Watches and reads every file that is there and not yet in the books. On a node that is being
+    /// taken in they belong to its appearance; else they have come to it.
+    pub(crate) fn add_files(&mut self, key: NodeKey, dir: &mut W::Dir) {
+        for file in self.schemas.files() {
+            let Some(node) = self.books.living(key) else { return };
+            if node.present(file).is_none() {
+                self.add_file(key, dir, file);
+            }
+        }
+    }
+
+    fn add_file(&mut self, key: NodeKey, dir: &mut W::Dir, file: FileId) {
+        let spec = self.schemas.spec(file);
+        let name = spec.name.clone();
+        let mut wd = None;
+        if self.notified && spec.notifies {
+            match self.world.watch_file(dir, &name) {
+                Ok(new) => wd = Some(new),
+                Err(errno) if is_gone(errno) => return,
+                Err(errno) => self.could_not_watch(key, errno),
+            }
+        }
+        if let Some(wd) = wd {
+            self.books.watch(wd, Watched::File(key, file));
+        }
+        let mut total = Vec::new();
+        let schema = match self.read_text(dir, &name) {
+            Ok(()) => self.schemas.take(&self.text, 0, &mut total),
+            Err(errno) => {
+                if let Some(wd) = wd {
+                    self.books.unwatch(wd);
+                    self.world.unwatch(wd);
+                }
+                if !is_gone(errno) && errno != Errno::OPNOTSUPP {
+                    self.books.set_unwatched(key, true);
+                }
+                return;
+            }
+        };
+        self.schemas.spec_mut(file).seen = true;
+        let now_ns = self.now_ns;
+        let Some(node) = self.books.get_mut(key) else { return };
+        node.read_ns = now_ns;
+        let (has_kin, settled) = (node.flags.has_kin, node.flags.settled);
+        let (newborn, parent) = (!node.flags.existing && !settled, node.parent);
+        let slot = File { file, present: true, schema, wd, total: total.into(), kin: None };
+        let total = slot.total.clone();
+        match node.files.iter_mut().find(|old| old.file == file) {
+            Some(old) => *old = slot,
+            None => node.files.push(slot),
+        }
+        if newborn {
+            self.count(parent, file, (0, &[]), (schema, &total));
+        }
+        if settled {
+            let told = ToldFile { file, schema, total, own: None, added: true, lost: None };
+            self.untold.told_mut(key).files.push(told);
+            self.untold.touch(&mut self.books, key);
+        }
+        if has_kin {
+            self.begin_kin_of_file(key, dir, file, settled || self.taking_baseline);
+        }
+    }
+
+    /// A file is gone while its cgroup lives.
+    pub(crate) fn lose_file(&mut self, key: NodeKey, file: FileId, learned_from: LearnedFrom) {
+        let Some(node) = self.books.get_mut(key) else { return };
+        let Some(slot) = node.present_mut(file) else { return };
+        self.untold.keep(key, slot);
+        slot.present = false;
+        let wd = slot.wd.take();
+        let own = slot.kin.take().map(|kin| kin.own);
+        let lost =
+            Lost { schema: slot.schema, total: slot.total.clone(), own, unseen: Unseen::default() };
+        let told = self.untold.told_mut(key);
+        if let Some(at) = told.files.iter().position(|t| t.file == file && t.lost.is_none()) {
+            told.files[at].lost = Some(Box::new(lost));
+        }
+        self.untold.fold_losses(&self.schemas, key, file);
+        self.untold.touch(&mut self.books, key);
+        if let Some(wd) = wd
+            && self.books.unwatch(wd).is_some()
+        {
+            self.world.unwatch(wd);
+        }
+        self.losses.push(Loss { key, file: Some(file), learned_from });
+        if let Some(parent) = self.books.get(key).and_then(|node| node.parent)
+            && let Some(parent) = self.books.get_mut(parent)
+        {
+            parent.flags.bereaved = true;
+        }
+    }
+
+    /// Looks at cgroups of which something may be gone.
+    pub(crate) fn take_suspects(&mut self) {
+        for key in std::mem::take(&mut self.hints.suspects) {
+            if self.books.living(key).is_some() {
+                self.check_node(key, LearnedFrom::Itself);
+            }
+        }
+    }
+
+    /// Looks at cgroups whose files may have come or gone.
+    pub(crate) fn take_controls(&mut self) {
+        for (key, itself) in std::mem::take(&mut self.hints.controls) {
+            let mut keys: Vec<_> = self.books.children(key).collect();
+            if itself {
+                keys.push(key);
+            }
+            for key in keys {
+                self.check_node(key, LearnedFrom::Lookup);
+            }
+        }
+    }
+
+    /// Reads everything of a node anew, finds files that came or went, and sets missing watches.
+    /// Tells whether it is alive.
+    pub(crate) fn check_node(&mut self, key: NodeKey, learned_from: LearnedFrom) -> bool {
+        match self.open(key) {
+            Ok(None) => {
+                self.bury_tree(key, learned_from);
+                false
+            }
+            Err(_) => {
+                self.books.set_unwatched(key, true);
+                true
+            }
+            Ok(Some(mut dir)) => {
+                self.check_open(key, &mut dir, learned_from);
+                self.world.close(dir);
+                self.books.living(key).is_some()
+            }
+        }
+    }
+
+    fn check_open(&mut self, key: NodeKey, dir: &mut W::Dir, learned_from: LearnedFrom) {
+        self.books.set_unwatched(key, false);
+        let Some(node) = self.books.get(key) else { return };
+        let wants_watch = node.depth == 0 || self.goes_deeper(key);
+        if self.notified && node.wd.is_none() && wants_watch {
+            self.watch_directory(key, dir);
+        }
+        self.rewatch_files(key, dir);
+        let all: Vec<FileId> = self.schemas.files().collect();
+        self.read_files(key, dir, &all, learned_from);
+        self.add_files(key, dir);
+    }
+
+    fn rewatch_files(&mut self, key: NodeKey, dir: &mut W::Dir) {
+        let Some(node) = self.books.get(key).filter(|_| self.notified) else { return };
+        let bare = node.files.iter().filter(|file| file.present && file.wd.is_none());
+        let bare: Vec<_> = bare.map(|file| file.file).collect();
+        for file in bare {
+            let spec = self.schemas.spec(file);
+            if !spec.notifies {
+                continue;
+            }
+            let name = spec.name.clone();
+            match self.world.watch_file(dir, &name) {
+                Ok(wd) => self.note_watch(wd, Watched::File(key, file)),
+                Err(errno) => self.could_not_watch(key, errno),
+            }
+        }
+    }
+
+    /// From now on the counts of a node are not all its own: its first child was found.
+    pub(crate) fn begin_kin(&mut self, key: NodeKey) {
+        let Some(node) = self.books.get_mut(key).filter(|node| !node.flags.dead) else { return };
+        if std::mem::replace(&mut node.flags.has_kin, true) {
+            return;
+        }
+        let files: Vec<_> = node.files.iter().filter(|f| f.present).map(|f| f.file).collect();
+        if !files.iter().any(|file| self.has_twin(*file)) {
+            return;
+        }
+        let Ok(Some(mut dir)) = self.open(key) else { return };
+        for file in files {
+            self.begin_kin_of_file(key, &mut dir, file, self.taking_baseline);
+        }
+        self.world.close(dir);
+    }
+
+    pub(crate) fn has_twin(&self, file: FileId) -> bool {
+        let spec = self.schemas.spec(file);
+        spec.twin.is_some() && !spec.twin_absent
+    }
+
+    /// With a `baseline`, what others had counted so far is history; without, nothing had been
+    /// counted before the node was found.
+    fn begin_kin_of_file(&mut self, key: NodeKey, dir: &mut W::Dir, file: FileId, baseline: bool) {
+        if !self.has_twin(file) {
+            return;
+        }
+        let Some(own) = self.read_twin(key, dir, file) else { return };
+        let Some(slot) = self.books.get_mut(key).and_then(|node| node.present_mut(file)) else {
+            return;
+        };
+        let mut accounted: Box<[u64]> = vec![0; slot.total.len()].into();
+        if baseline {
+            for (at, total) in slot.total.iter().enumerate() {
+                accounted[at] = total.wrapping_sub(own.get(at).copied().unwrap_or(0));
+            }
+            self.untold.own_so_far(key, slot, &own);
+        }
+        let corrects = !baseline && own != slot.total;
+        if corrects {
+            // Counts of a child that was not known yet were told as this cgroup's own.
+            self.untold.keep(key, slot);
+        }
+        slot.kin = Some(Box::new(Kin { own, accounted }));
+        if corrects {
+            self.untold.touch(&mut self.books, key);
+        }
+    }
+
+    /// A cgroup that existed at the start may have counts of children long dead: its `.local` twins
+    /// tell what is its own. Where nothing was counted yet there is nothing to tell apart.
+    pub(crate) fn learn_history(&mut self, key: NodeKey, dir: &mut W::Dir) {
+        let Some(node) = self.books.get_mut(key) else { return };
+        let counted = |file: &File| file.present && file.total.iter().any(|value| *value != 0);
+        let files: Vec<_> = node.files.iter().filter(|f| counted(f)).map(|f| f.file).collect();
+        if !files.iter().any(|file| self.has_twin(*file)) {
+            return;
+        }
+        if let Some(node) = self.books.get_mut(key) {
+            node.flags.has_kin = true;
+            node.flags.bereaved = true;
+        }
+        self.rebase_open(key, dir, false);
+    }
+
+    /// Takes everything a node counts beyond its own as accounted for. Reads until nothing was
+    /// counted between two readings; after some tries rather accounts for too much than too little.
+    pub(crate) fn rebase(&mut self, key: NodeKey) {
+        if let Ok(Some(mut dir)) = self.open(key) {
+            self.rebase_open(key, &mut dir, true);
+            self.world.close(dir);
+        }
+    }
+
+    fn rebase_open(&mut self, key: NodeKey, dir: &mut W::Dir, with_children: bool) {
+        const TRIES: usize = 4;
+        let files: Vec<FileId> = self.schemas.files().filter(|file| self.has_twin(*file)).collect();
+        let has = |this: &Self| {
+            this.books
+                .living(key)
+                .is_some_and(|node| files.iter().any(|f| node.present(*f).is_some()))
+        };
+        if !has(self) {
+            return;
+        }
+        for attempt in 0..TRIES {
+            let before = self.totals(key, &files);
+            if attempt > 0 && with_children {
+                let children: Vec<_> = self.books.children(key).collect();
+                for child in children {
+                    self.read_node(child, &files, LearnedFrom::Lookup);
+                }
+            }
+            let owns: Vec<_> = files.iter().map(|file| self.read_twin(key, dir, *file)).collect();
+            for file in &files {
+                let _ = self.read_total(key, dir, *file);
+            }
+            for (file, own) in files.iter().zip(owns) {
+                let slot = self.books.get_mut(key).and_then(|node| node.present_mut(*file));
+                let (Some(slot), Some(own)) = (slot, own) else { continue };
+                let mut accounted = slot.total.clone();
+                for (at, accounted) in accounted.iter_mut().enumerate() {
+                    *accounted = accounted.wrapping_sub(own.get(at).copied().unwrap_or(0));
+                }
+                if slot.kin.is_none() {
+                    self.untold.own_so_far(key, slot, &own);
+                }
+                slot.kin = Some(Box::new(Kin { own, accounted }));
+            }
+            if before == self.totals(key, &files) {
+                return;
+            }
+        }
+    }
+
+    fn totals(&self, key: NodeKey, files: &[FileId]) -> Vec<Option<Box<[u64]>>> {
+        let node = self.books.get(key);
+        let total = |file: &FileId| Some(node?.present(*file)?.total.clone());
+        files.iter().map(total).collect()
+    }
+}

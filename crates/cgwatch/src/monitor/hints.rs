@@ -1,0 +1,124 @@
+//! Collects notifications until they are worked off. They are hints: what they say is looked up.
+//!
+//! Bounded: what is many for one file or name is kept once; more than [`MANY`] names at once count
+//! as an overflow.
+
+use indexmap::{IndexMap, IndexSet};
+
+use super::{
+    books::{Books, NodeKey, Watched},
+    names::Records,
+    schema::FileId,
+};
+use crate::world::Notification;
+
+/// As many names as the kernel's queue holds by default, four times.
+const MANY: usize = 1 << 16;
+
+#[derive(Debug, Default)]
+pub(crate) struct Hints {
+    /// Names that came or went in a watched directory.
+    pub(crate) names: IndexMap<(NodeKey, Box<[u8]>), Records>,
+    /// Event files that changed.
+    pub(crate) wakes: IndexSet<(NodeKey, FileId)>,
+    /// Cgroups of which something may be gone.
+    pub(crate) suspects: IndexSet<NodeKey>,
+    /// Cgroups whose children's files may come or go, or (`true`) their own.
+    pub(crate) controls: IndexSet<(NodeKey, bool)>,
+    /// A name came to or went from the directory above a watched root.
+    pub(crate) above: bool,
+    pub(crate) overflow: bool,
+}
+
+impl Hints {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+            && self.wakes.is_empty()
+            && self.suspects.is_empty()
+            && self.controls.is_empty()
+            && !self.above
+            && !self.overflow
+    }
+
+    pub(crate) fn take(&mut self, books: &mut Books, notification: Notification<'_>) {
+        match notification {
+            Notification::Created(wd, name) => self.take_name(books.watched(wd), name, true),
+            Notification::Deleted(wd, name) => self.take_name(books.watched(wd), name, false),
+            Notification::Written(wd, name) => {
+                let Some(Watched::Directory(key)) = books.watched(wd) else { return };
+                match name {
+                    b"cgroup.subtree_control" => self.controls.insert((key, false)),
+                    b"cgroup.type" => self.controls.insert((key, true)),
+                    _ => false,
+                };
+            }
+            Notification::Modified(wd) => {
+                if let Some(Watched::File(key, file)) = books.watched(wd) {
+                    self.wakes.insert((key, file));
+                }
+            }
+            Notification::Gone(wd) => self.suspect(books.watched(wd)),
+            Notification::Ignored(wd) => {
+                let was = books.unwatch(wd);
+                self.suspect(was);
+                if let Some(Watched::Directory(key) | Watched::File(key, _)) = was {
+                    forget_watch(books, key, wd);
+                }
+            }
+            Notification::Overflow => self.overflow = true,
+        }
+    }
+
+    fn take_name(&mut self, on: Option<Watched>, name: &[u8], birth: bool) {
+        match on {
+            Some(Watched::Directory(key)) => {
+                let records = self.names.entry((key, name.into()));
+                records
+                    .and_modify(|records| records.push(birth))
+                    .or_insert_with(|| Records::one(birth));
+                if self.names.len() > MANY {
+                    self.names.clear();
+                    self.overflow = true;
+                }
+            }
+            Some(Watched::AboveRoots) => self.above |= !birth,
+            _ => {}
+        }
+    }
+
+    fn suspect(&mut self, on: Option<Watched>) {
+        match on {
+            Some(Watched::Directory(key) | Watched::File(key, _)) => {
+                self.suspects.insert(key);
+            }
+            Some(Watched::AboveRoots) => self.above = true,
+            None => {}
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Gives back what a storm had filled.
+    pub(crate) fn shrink(&mut self) {
+        if self.names.is_empty() && self.names.capacity() > 1024 {
+            self.names.shrink_to_fit();
+        }
+        if self.wakes.is_empty() && self.wakes.capacity() > 1024 {
+            self.wakes.shrink_to_fit();
+        }
+    }
+}
+
+/// The kernel took the watch away.
+fn forget_watch(books: &mut Books, key: NodeKey, wd: crate::world::Wd) {
+    let Some(node) = books.get_mut(key) else { return };
+    if node.wd == Some(wd) {
+        node.wd = None;
+    }
+    for file in node.files.iter_mut().filter(|file| file.wd == Some(wd)) {
+        file.wd = None;
+    }
+}

@@ -1,0 +1,284 @@
+//! The monitor: keeps the books of a hierarchy over a [`World`], by hints that are always checked.
+//!
+//! One pass ([`Monitor::update`]) goes: drain the notifications; names that came or went are looked
+//! up (`arrivals`); event files that woke are read (`reading`); what died is settled with its
+//! parent (`settle`); what a timer is due for is done (`sweep`). Everything learned is in the books
+//! (`books`); what the reader does not know yet is in `untold`, and `tell` makes events of it.
+//!
+//! Invariants:
+//! * Wake-ups are hints, only counters count; identity is the directory's id, never its path.
+//! * Watch, then read, then list: nothing falls between.
+//! * A cgroup's death is believed only after its name was looked up.
+//! * Children die before their parents, in the books too.
+
+mod arrivals;
+mod books;
+mod files;
+mod hints;
+mod names;
+mod reading;
+mod reconcile;
+mod roots;
+mod schema;
+mod settle;
+mod sweep;
+mod tell;
+mod untold;
+
+use std::{collections::VecDeque, path::Path};
+
+use indexmap::{IndexMap, IndexSet};
+use rustix::io::Errno;
+
+use self::{
+    books::{Books, NodeKey},
+    hints::Hints,
+    names::Ahead,
+    roots::WatchedRoot,
+    schema::Schemas,
+    settle::Loss,
+    sweep::Sweep,
+    untold::{Entry, Untold},
+};
+use crate::{
+    Error, Event, EventKind, GapReason, Options, Snapshot, Usage,
+    world::{MountOptions, World},
+};
+
+/// The engine behind a [`Watcher`](crate::Watcher).
+#[derive(Debug)]
+pub(crate) struct Monitor<W: World> {
+    pub(crate) world: W,
+    options: Options,
+    /// Notifications are used; else everything is swept.
+    notified: bool,
+    schemas: Schemas,
+    books: Books,
+    roots: Vec<WatchedRoot>,
+    /// The ids of the roots by their numbers, also of those removed.
+    root_ids: Vec<u64>,
+    hints: Hints,
+    /// What is known to be lost and not settled yet.
+    losses: Vec<Loss>,
+    /// Names of dead bearers whose records are still to come.
+    ahead: IndexMap<(NodeKey, Box<[u8]>), Ahead>,
+    /// Parents whose sums were touched in this pass.
+    touched: IndexSet<NodeKey>,
+    /// Parents with an unaccounted rest and when it is due to be called late.
+    rests: IndexMap<NodeKey, u64>,
+    mount: MountOptions,
+    host_kills: Option<u64>,
+    told_kills: u64,
+    /// How long the last look at unaccounted rests took.
+    audit_ns: u64,
+    sweep: Sweep,
+    /// What the world's alarm is set to.
+    alarm_ns: u64,
+    untold: Untold,
+    /// Events made of the untold, not yet taken.
+    ready: VecDeque<(EventKind, u64)>,
+    seq: u64,
+    now_ns: u64,
+    unix_offset_ns: i64,
+    watch_limit_told: bool,
+    /// What is found now existed at the start.
+    taking_baseline: bool,
+    text: Vec<u8>,
+    values: Vec<u64>,
+    path: Vec<u8>,
+}
+
+/// The thing itself is gone; any other errno is trouble of our own.
+pub(crate) fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::NODEV | Errno::NOTDIR | Errno::STALE)
+}
+
+impl<W: World> Monitor<W> {
+    pub(crate) fn new(world: W, options: Options, notified: bool) -> Result<Self, Error> {
+        let schemas = Schemas::new(&options.files)?;
+        let mut this = Self {
+            world,
+            notified,
+            schemas,
+            books: Books::default(),
+            roots: Vec::new(),
+            root_ids: Vec::new(),
+            hints: Hints::default(),
+            losses: Vec::new(),
+            ahead: IndexMap::new(),
+            rests: IndexMap::new(),
+            mount: MountOptions::default(),
+            host_kills: None,
+            told_kills: 0,
+            audit_ns: 0,
+            sweep: Sweep::default(),
+            alarm_ns: u64::MAX,
+            untold: Untold::default(),
+            ready: VecDeque::new(),
+            seq: 0,
+            now_ns: 0,
+            unix_offset_ns: 0,
+            watch_limit_told: false,
+            taking_baseline: false,
+            touched: IndexSet::new(),
+            text: Vec::with_capacity(4096),
+            values: Vec::new(),
+            path: Vec::new(),
+            options,
+        };
+        this.mount = this.world.mount_options();
+        this.host_kills = this.world.host_oom_kills();
+        this.look_at_clock();
+        Ok(this)
+    }
+
+    fn look_at_clock(&mut self) {
+        let now = self.world.now();
+        self.now_ns = now.boot_ns;
+        self.unix_offset_ns = now.unix_ns.wrapping_sub_unsigned(now.boot_ns);
+    }
+
+    /// Takes in everything that is known now.
+    pub(crate) fn update(&mut self) -> Result<(), Error> {
+        self.look_at_clock();
+        self.drain()?;
+        self.take_in();
+        self.turn_timers()?;
+        let limit = self.options.untold_pairs;
+        self.untold.bound(&mut self.books, &self.schemas, limit);
+        Ok(())
+    }
+
+    /// Hands what is queued over to the hints.
+    fn drain(&mut self) -> Result<(), Error> {
+        if !self.notified {
+            return Ok(());
+        }
+        let (books, hints) = (&mut self.books, &mut self.hints);
+        let drained = self.world.drain(&mut |notification| hints.take(books, notification));
+        drained.map_err(|source| Error::System { action: "read the notifications", source })
+    }
+
+    /// Works off the hints and settles what was lost, until nothing is left of either.
+    fn take_in(&mut self) {
+        while !self.hints.is_empty() || !self.losses.is_empty() {
+            if std::mem::take(&mut self.hints.overflow) {
+                self.reconcile(GapReason::QueueOverflow);
+            }
+            self.take_names();
+            self.take_suspects();
+            self.take_controls();
+            self.take_wakes();
+            self.settle();
+        }
+    }
+
+    /// The next event, if there is one.
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        loop {
+            while let Some((kind, boot_ns)) = self.ready.pop_front() {
+                if self.options.filter.admits(&kind) {
+                    self.seq += 1;
+                    let unix_ns = self.unix_offset_ns.wrapping_add_unsigned(boot_ns);
+                    let time = crate::Time { boot_ns, unix_ns };
+                    return Some(Event { seq: self.seq, time, kind });
+                }
+            }
+            self.tell_one()?;
+        }
+    }
+
+    /// Makes events of the first entry of what is untold.
+    fn tell_one(&mut self) -> Option<()> {
+        let mut out = Vec::new();
+        let mut read_ns = self.now_ns;
+        let (books, untold) = (&mut self.books, &mut self.untold);
+        match untold.pop()? {
+            Entry::Living(key) => {
+                read_ns = books.get(key).map_or(read_ns, |node| node.read_ns);
+                tell::living(books, untold, &self.schemas, &self.root_ids, key, &mut out);
+            }
+            Entry::Removal(key) => {
+                read_ns = books.get(key).map_or(read_ns, |node| node.read_ns);
+                tell::removal(books, untold, &self.schemas, &self.root_ids, key, &mut out);
+            }
+            Entry::Gap(reason) => {
+                let cancelled = untold.take_cancelled();
+                let (cancelled_pairs, cancelled) = (cancelled.pairs, cancelled.sums);
+                out.push(EventKind::Gap { reason, cancelled_pairs, cancelled });
+            }
+            Entry::Ready { after_gap } => {
+                out.push(EventKind::Ready { cgroups: books.alive() as u64, after_gap });
+            }
+        }
+        self.ready.extend(out.into_iter().map(|kind| (kind, read_ns)));
+        Some(())
+    }
+
+    /// There is something to be told.
+    pub(crate) fn has_untold(&self) -> bool {
+        !self.ready.is_empty() || !self.untold.is_empty()
+    }
+
+    /// No watched root is left and everything has been told.
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.root_ids.is_empty() && self.roots.is_empty() && !self.has_untold()
+    }
+
+    /// How long ago, in nanoseconds, the world was last looked at.
+    pub(crate) fn age_ns(&mut self) -> u64 {
+        self.world.now().boot_ns.saturating_sub(self.now_ns)
+    }
+
+    pub(crate) fn snapshot(&self) -> Vec<Snapshot> {
+        let living = self.books.iter().filter(|(_, node)| !node.flags.dead);
+        let mut all: Vec<_> = living
+            .map(|(key, node)| Snapshot {
+                cgroup: tell::cgroup(&self.books, key, node, &self.root_ids),
+                files: tell::files(node, &self.schemas),
+                watched: self.notified && !node.flags.unwatched,
+            })
+            .collect();
+        all.sort_by(|a, b| {
+            (a.cgroup.root_id, &a.cgroup.path).cmp(&(b.cgroup.root_id, &b.cgroup.path))
+        });
+        all
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        Usage {
+            cgroups: self.books.alive(),
+            watches: self.books.watches(),
+            unwatched: if self.notified { self.books.unwatched() } else { self.books.alive() },
+            pending: self.untold.len(),
+        }
+    }
+
+    /// The watched roots with their ids.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = (&Path, u64)> {
+        self.roots.iter().map(|root| {
+            let id = self.root_ids.get(root.number as usize).copied().unwrap_or(0);
+            (root.file_path.as_path(), id)
+        })
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Opens a cgroup's directory if it is still the same cgroup. `Ok(None)`: it is dead.
+    fn open(&mut self, key: NodeKey) -> Result<Option<W::Dir>, Errno> {
+        let Some(node) = self.books.get(key) else { return Ok(None) };
+        let id = node.id;
+        let base = self.push_full_path(key);
+        match self.world.open(base, &self.path) {
+            Ok((dir, stat)) if stat.id == id => Ok(Some(dir)),
+            Ok((dir, _)) => {
+                self.world.close(dir);
+                Ok(None)
+            }
+            Err(errno) if is_gone(errno) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! How many births a directory's CREATE and DELETE records stand for.
+//!
+//! The records of one name alternate, so each CREATE is one birth. But the name is looked up when
+//! they are read, and what is found then may have been born after them, or have been found before
+//! by a listing. The books therefore keep, per name, how far the telling is *ahead* of the records:
+//! whether a bearer is told whose CREATE has not been read yet. Births are told as often as they
+//! happened, and never more often.
+
+/// How many bearers of the name were told ahead of their CREATE records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ahead {
+    /// So many records are sure to come.
+    sure: u8,
+    /// One more may come, or not.
+    maybe: Maybe,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Maybe {
+    #[default]
+    No,
+    /// The bearer was listed right after the directory's watch was set. A CREATE as the next record
+    /// is its own or an earlier one's; a DELETE shows that the name was borne when the watch was set.
+    IfNextIsBirth,
+    /// The bearer was found after records were lost: what comes next may speak of its forerunner.
+    IfAny,
+}
+
+impl Ahead {
+    pub(crate) const NO: Self = Self { sure: 0, maybe: Maybe::No };
+    /// Found by a look-up in a directory watched since long: its record is still to come.
+    pub(crate) const SURE: Self = Self { sure: 1, maybe: Maybe::No };
+    /// Found by the listing that follows the setting of the directory's watch.
+    pub(crate) const LISTED: Self = Self { sure: 0, maybe: Maybe::IfNextIsBirth };
+    /// Found after an overflow.
+    pub(crate) const AFTER_GAP: Self = Self { sure: 0, maybe: Maybe::IfAny };
+
+    /// One more bearer was found before the records of the earlier ones have come.
+    pub(crate) fn and(self, next: Self) -> Self {
+        if self == Self::NO {
+            return next;
+        }
+        Self { sure: self.sure.saturating_add(next.sure.max(1)), maybe: self.maybe }
+    }
+
+    /// Records were lost.
+    pub(crate) fn after_gap(self) -> Self {
+        if self.sure > 0 { Self::AFTER_GAP } else { self }
+    }
+
+    fn told(self, records: Records) -> u32 {
+        let maybe = match self.maybe {
+            Maybe::No => false,
+            Maybe::IfNextIsBirth => records.first_is_birth,
+            Maybe::IfAny => records.births > u32::from(self.sure),
+        };
+        u32::from(self.sure) + u32::from(maybe)
+    }
+}
+
+/// The records of one name in one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Records {
+    first_is_birth: bool,
+    last_is_birth: bool,
+    births: u32,
+}
+
+impl Records {
+    pub(crate) fn one(birth: bool) -> Self {
+        Self { first_is_birth: birth, last_is_birth: birth, births: u32::from(birth) }
+    }
+
+    pub(crate) fn push(&mut self, birth: bool) {
+        self.last_is_birth = birth;
+        self.births += u32::from(birth);
+    }
+}
+
+/// What a look-up of the name found after the records were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    /// The bearer that the books have.
+    Known,
+    /// Another one.
+    New,
+}
+
+/// How many bearers came and went without ever being found, and how the name stands now.
+pub(crate) fn account(ahead: Ahead, records: Records, found: Found) -> (u32, Ahead) {
+    let unread = found != Found::Nothing && !records.last_is_birth;
+    let births = (records.births + u32::from(unread)).saturating_sub(ahead.told(records));
+    let ahead = if unread { Ahead::SURE } else { Ahead::NO };
+    match (found, births) {
+        // All records were an earlier bearer's: the one found was born after them.
+        (Found::New, 0) => (0, Ahead::SURE),
+        (Found::New, births) => (births - 1, ahead),
+        (_, births) => (births, ahead),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A world with one name: what happened, what of it was read, what was told.
+    #[derive(Default)]
+    struct OneName {
+        births: u32,
+        bearer: Option<u32>,
+        queue: Vec<bool>,
+        known: Option<u32>,
+        ahead: Ahead,
+        told: u32,
+    }
+
+    impl OneName {
+        fn toggle(&mut self) {
+            match self.bearer.take() {
+                Some(_) => self.queue.push(false),
+                None => {
+                    self.births += 1;
+                    self.bearer = Some(self.births);
+                    self.queue.push(true);
+                }
+            }
+        }
+
+        /// Reads what is queued, then looks up after `more` further changes.
+        fn read(&mut self, more: u32) {
+            let batch = std::mem::take(&mut self.queue);
+            (0..more).for_each(|_| self.toggle());
+            let Some((first, rest)) = batch.split_first() else { return };
+            let mut records = Records::one(*first);
+            rest.iter().for_each(|birth| records.push(*birth));
+            let found = match self.bearer {
+                None => Found::Nothing,
+                Some(bearer) if Some(bearer) == self.known => Found::Known,
+                Some(_) => Found::New,
+            };
+            let (anonymous, ahead) = account(self.ahead, records, found);
+            self.told += anonymous + u32::from(found == Found::New);
+            self.known = self.bearer;
+            self.ahead = ahead;
+        }
+    }
+
+    proptest! {
+        /// Whatever happens between reading and looking up, after everything was read and the
+        /// world stood still, as many births are told as there were.
+        #[test]
+        fn each_birth_is_told_once(steps: Vec<(u8, u8)>) {
+            let mut name = OneName::default();
+            for (before, between) in steps {
+                (0..before % 5).for_each(|_| name.toggle());
+                name.read(u32::from(between % 5));
+                prop_assert!(name.told <= name.births);
+            }
+            name.read(0);
+            name.read(0);
+            prop_assert_eq!(name.told, name.births);
+        }
+
+        /// With a bearer that was there, or came, when the watch was set: never more than there
+        /// were, and no more than one fewer.
+        #[test]
+        fn a_listed_bearer_is_not_told_twice(existing: bool, between: u8, steps: Vec<(u8, u8)>) {
+            let mut name = OneName::default();
+            if existing { name.toggle(); name.queue.clear(); }
+            (0..between % 5).for_each(|_| name.toggle());
+            if let Some(bearer) = name.bearer {
+                name.known = Some(bearer);
+                name.told = 1;
+                name.ahead = Ahead::LISTED;
+            }
+            for (before, between) in steps {
+                (0..before % 5).for_each(|_| name.toggle());
+                name.read(u32::from(between % 5));
+                prop_assert!(name.told <= name.births);
+            }
+            name.read(0);
+            name.read(0);
+            prop_assert!(name.told <= name.births && name.told + 1 >= name.births);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Reading event files: wake-ups are hints, the values decide.
+//!
+//! Order: parents before children, so that a parent's count is older than its children's and a
+//! transient difference never looks like something lost; `cgroup.events` before the other files of
+//! a cgroup, so that whoever emptied it has been counted when `populated` is seen to fall.
+
+use rustix::io::Errno;
+
+use super::{
+    Monitor,
+    books::NodeKey,
+    is_gone,
+    schema::{CGROUP_EVENTS, FileId, SchemaId},
+};
+use crate::{LearnedFrom, world::World};
+
+impl<W: World> Monitor<W> {
+    /// Reads the files that woke.
+    pub(crate) fn take_wakes(&mut self) {
+        let mut wakes: Vec<_> = std::mem::take(&mut self.hints.wakes).into_iter().collect();
+        wakes.sort_by_cached_key(|(key, file)| {
+            (self.books.get(*key).map_or(0, |node| node.depth), *key, *file)
+        });
+        let mut files: Vec<FileId> = Vec::new();
+        let mut at = 0;
+        while at < wakes.len() {
+            let key = wakes[at].0;
+            files.clear();
+            while at < wakes.len() && wakes[at].0 == key {
+                files.push(wakes[at].1);
+                at += 1;
+            }
+            if self.books.living(key).is_some() {
+                self.read_node(key, &files, LearnedFrom::Lookup);
+            }
+        }
+        self.hints.shrink();
+    }
+
+    /// Reads some files of a node.
+    pub(crate) fn read_node(&mut self, key: NodeKey, files: &[FileId], learned_from: LearnedFrom) {
+        match self.open(key) {
+            Ok(Some(mut dir)) => {
+                self.read_files(key, &mut dir, files, learned_from);
+                self.world.close(dir);
+            }
+            Ok(None) => self.bury_tree(key, learned_from),
+            Err(_) => self.books.set_unwatched(key, true),
+        }
+    }
+
+    /// Reads some files of an open node. If `populated` fell, the others are read after it.
+    pub(crate) fn read_files(
+        &mut self,
+        key: NodeKey,
+        dir: &mut W::Dir,
+        files: &[FileId],
+        learned_from: LearnedFrom,
+    ) {
+        let populated = self.populated(key);
+        let mut gone = Vec::new();
+        for &file in files {
+            self.read_file(key, dir, file, &mut gone);
+            let fell = file == CGROUP_EVENTS && populated && !self.populated(key);
+            if fell {
+                for other in self.schemas.files().filter(|other| !files.contains(other)) {
+                    self.read_file(key, dir, other, &mut gone);
+                }
+            }
+        }
+        if gone.is_empty() {
+            return;
+        }
+        // Either the cgroup is gone or a controller took the file.
+        match self.open(key) {
+            Ok(None) => self.bury_tree(key, learned_from),
+            Ok(Some(again)) => {
+                self.world.close(again);
+                for file in gone {
+                    self.lose_file(key, file, learned_from);
+                }
+            }
+            Err(_) => self.books.set_unwatched(key, true),
+        }
+    }
+
+    fn populated(&self, key: NodeKey) -> bool {
+        let file = self.books.get(key).and_then(|node| node.present(CGROUP_EVENTS));
+        let Some(file) = file else { return false };
+        let keys = self.schemas.keys(file.schema);
+        keys.iter()
+            .position(|k| &**k == "populated")
+            .is_some_and(|at| file.total.get(at) == Some(&1))
+    }
+
+    fn read_file(&mut self, key: NodeKey, dir: &mut W::Dir, file: FileId, gone: &mut Vec<FileId>) {
+        let Some(node) = self.books.living(key) else { return };
+        let Some(slot) = node.present(file) else { return };
+        let has_kin = slot.kin.is_some();
+        match self.read_total(key, dir, file) {
+            Err(errno) if is_gone(errno) || errno == Errno::OPNOTSUPP => gone.push(file),
+            Err(_) => self.books.set_unwatched(key, true),
+            Ok(true) if has_kin => {
+                if let Some(own) = self.read_twin(key, dir, file) {
+                    self.set_own(key, file, own);
+                }
+            }
+            Ok(_) => {}
+        }
+    }
+
+    /// Reads a file's text into `self.text`.
+    pub(crate) fn read_text(&mut self, dir: &mut W::Dir, name: &str) -> Result<(), Errno> {
+        self.world.read(dir, name, &mut self.text)
+    }
+
+    /// Reads a file into the books; tells whether it changed.
+    pub(crate) fn read_total(
+        &mut self,
+        key: NodeKey,
+        dir: &mut W::Dir,
+        file: FileId,
+    ) -> Result<bool, Errno> {
+        let name = self.schemas.spec(file).name.clone();
+        self.world.read(dir, &name, &mut self.text)?;
+        let Some(node) = self.books.get_mut(key) else { return Ok(false) };
+        node.read_ns = self.now_ns;
+        let parent = node.parent;
+        let Some(slot) = node.present_mut(file) else { return Ok(false) };
+        let before = slot.schema;
+        self.values.clear();
+        self.values.extend_from_slice(&slot.total);
+        let schema = self.schemas.take(&self.text, before, &mut self.values);
+        if schema == before && *self.values == *slot.total {
+            return Ok(false);
+        }
+        self.untold.keep(key, slot);
+        let total: Box<[u64]> = self.values.as_slice().into();
+        let old = std::mem::replace(&mut slot.total, total.clone());
+        slot.schema = schema;
+        if let Some(kin) = slot.kin.as_mut().filter(|kin| kin.own.len() != total.len()) {
+            kin.resize(total.len());
+        }
+        self.untold.touch(&mut self.books, key);
+        self.touched.insert(key);
+        self.count(parent, file, (before, &old), (schema, &total));
+        Ok(true)
+    }
+
+    /// Reads the `.local` twin, by the keys of the file itself. `None` if there is none to be had.
+    pub(crate) fn read_twin(
+        &mut self,
+        key: NodeKey,
+        dir: &mut W::Dir,
+        file: FileId,
+    ) -> Option<Box<[u64]>> {
+        let twin = self.schemas.spec(file).twin.clone()?;
+        if let Err(errno) = self.world.read(dir, &twin, &mut self.text) {
+            let name = self.schemas.spec(file).name.clone();
+            // Only a kernel without the twin has the file but not the twin.
+            if errno == Errno::NOENT && self.read_text(dir, &name).is_ok() {
+                self.schemas.spec_mut(file).twin_absent = true;
+            }
+            return None;
+        }
+        let slot = self.books.get(key)?.present(file)?;
+        let mut own = vec![0; slot.total.len()];
+        let schema = self.schemas.take(&self.text, slot.schema, &mut own);
+        own.truncate(slot.total.len());
+        debug_assert!(schema == slot.schema || own.len() == slot.total.len());
+        Some(own.into())
+    }
+
+    pub(crate) fn set_own(&mut self, key: NodeKey, file: FileId, own: Box<[u64]>) {
+        let Some(slot) = self.books.get_mut(key).and_then(|node| node.present_mut(file)) else {
+            return;
+        };
+        let differs = slot.kin.as_ref().is_some_and(|kin| kin.own != own);
+        if differs {
+            self.untold.keep(key, slot);
+            if let Some(kin) = &mut slot.kin {
+                kin.own = own;
+            }
+            self.untold.touch(&mut self.books, key);
+            self.touched.insert(key);
+        }
+    }
+
+    /// A child's values went from one moment to the next: its parent's sum follows.
+    pub(crate) fn count(
+        &mut self,
+        parent: Option<NodeKey>,
+        file: FileId,
+        (schema_before, before): (SchemaId, &[u64]),
+        (schema, now): (SchemaId, &[u64]),
+    ) {
+        let slot = parent.and_then(|key| self.books.get_mut(key)).and_then(|p| p.present_mut(file));
+        let has_slot = slot.is_some();
+        let mut accounts = slot.and_then(|slot| Some((slot.schema, slot.kin.as_mut()?)));
+        for (at, value) in now.iter().enumerate() {
+            let then = self.schemas.position(schema, at, schema_before);
+            let then = then.and_then(|at| before.get(at)).copied().unwrap_or(0);
+            let delta = value.wrapping_sub(then);
+            if delta == 0 {
+                continue;
+            }
+            if !has_slot && &*self.schemas.keys(schema)[at] == "oom_kill" {
+                self.told_kills = self.told_kills.wrapping_add(delta);
+            }
+            let Some((to, kin)) = &mut accounts else { continue };
+            if let Some(at) = self.schemas.position(schema, at, *to)
+                && let Some(sum) = kin.accounted.get_mut(at)
+            {
+                *sum = sum.wrapping_add(delta);
+            }
+        }
+        if let Some(parent) = parent {
+            self.touched.insert(parent);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The watched roots: adding and removing them, and learning of their own death.
+//!
+//! A root's death is told by a watch on the directory above it, where there is one; the watches
+//! above several roots in one directory are one. Roots do not overlap.
+
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use super::{
+    Monitor,
+    books::{Node, NodeKey, Watched},
+    is_gone,
+};
+use crate::{
+    Depth, Error, LearnedFrom,
+    world::{Wd, World},
+};
+
+/// A watched root.
+#[derive(Debug)]
+pub(crate) struct WatchedRoot {
+    pub(crate) key: NodeKey,
+    /// As the user names it, resolved.
+    pub(crate) file_path: PathBuf,
+    /// The base that `path` is relative to: see [`World::open`].
+    pub(crate) base: usize,
+    pub(crate) path: Vec<u8>,
+    pub(crate) depth: Depth,
+    /// The watch on the directory above it.
+    above: Option<Wd>,
+    /// Its place in the list of root ids, for ever.
+    pub(crate) number: u32,
+}
+
+impl<W: World> Monitor<W> {
+    /// Watches a root at `path` of `base` and everything below it, as deep as asked. Its baseline
+    /// waits to be told.
+    pub(crate) fn add_root(
+        &mut self,
+        file_path: &Path,
+        base: usize,
+        path: &[u8],
+        depth: Depth,
+    ) -> Result<(), Error> {
+        self.update()?;
+        if let Some(root) = self.roots.iter().find(|root| overlap(root, base, path)) {
+            let watched = root.file_path.clone();
+            return Err(Error::Overlap { path: file_path.into(), watched });
+        }
+        let above = self.watch_above(base, path);
+        let (dir, stat) =
+            self.world.open(base, path).map_err(|source| open_error(file_path, source))?;
+        let number = u32::try_from(self.root_ids.len()).unwrap_or(u32::MAX);
+        let n = self.books.next_instance();
+        let mut node = Node::new(n, stat.id, number);
+        node.flags.existing = true;
+        let key = self.books.insert_apart(node);
+        self.root_ids.push(stat.id);
+        let file_path = file_path.to_owned();
+        let path = path.to_owned();
+        self.roots.push(WatchedRoot { key, file_path, base, path, depth, above, number });
+        self.untold.touch(&mut self.books, key);
+        self.taking_baseline = true;
+        self.settle_in(key, dir);
+        self.taking_baseline = false;
+        self.untold.push_ready(false);
+        self.drain()?;
+        self.take_in();
+        self.turn_timers()
+    }
+
+    /// Stops watching a root; nothing more is told of it, also not what waits.
+    pub(crate) fn remove_root(&mut self, file_path: &Path) -> Result<(), Error> {
+        let at = self.roots.iter().position(|root| root.file_path == file_path);
+        let at = at.ok_or_else(|| Error::NotWatched { path: file_path.into() })?;
+        let (top, number) = (self.roots[at].key, self.roots[at].number);
+        let mut all = vec![top];
+        let mut at = 0;
+        while let Some(&key) = all.get(at) {
+            all.extend(self.books.children(key));
+            at += 1;
+        }
+        for key in all.into_iter().rev() {
+            self.unwatch_node(key);
+            self.books.bury(key);
+        }
+        let gone: Vec<_> =
+            self.books.iter().filter(|(_, node)| node.root == number).map(|(key, _)| key).collect();
+        self.untold.forget(&gone, &mut self.books);
+        self.losses.retain(|loss| self.books.get(loss.key).is_some());
+        self.drop_root(top);
+        Ok(())
+    }
+
+    /// The root that a node lies under.
+    pub(crate) fn root_of(&self, key: NodeKey) -> Option<&WatchedRoot> {
+        let number = self.books.get(key)?.root;
+        self.roots.iter().find(|root| root.number == number)
+    }
+
+    /// Puts the path of a node from its base into `self.path`, and returns the base.
+    pub(crate) fn push_full_path(&mut self, key: NodeKey) -> usize {
+        self.path.clear();
+        let Some(number) = self.books.get(key).map(|node| node.root) else { return 0 };
+        let Some(root) = self.roots.iter().find(|root| root.number == number) else { return 0 };
+        self.path.extend(&root.path);
+        self.books.push_path(key, &mut self.path);
+        if self.path.first() == Some(&b'/') {
+            self.path.remove(0);
+        }
+        root.base
+    }
+
+    /// Whether a node's children are watched too.
+    pub(crate) fn goes_deeper(&self, key: NodeKey) -> bool {
+        let Some(node) = self.books.get(key) else { return false };
+        match self.root_of(key).map(|root| root.depth) {
+            Some(Depth::AtMost(most)) => node.depth < u32::from(most),
+            Some(Depth::All) => true,
+            None => false,
+        }
+    }
+
+    /// Looks whether the watched roots are still there.
+    pub(crate) fn check_roots(&mut self, learned_from: LearnedFrom) {
+        let keys: Vec<_> = self.roots.iter().map(|root| root.key).collect();
+        for key in keys {
+            match self.open(key) {
+                Ok(Some(dir)) => self.world.close(dir),
+                Ok(None) => self.bury_tree(key, learned_from),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// A watched root has died or is watched no more.
+    pub(crate) fn drop_root(&mut self, key: NodeKey) {
+        let Some(at) = self.roots.iter().position(|root| root.key == key) else { return };
+        let above = self.roots.remove(at).above;
+        if let Some(wd) = above.filter(|wd| self.roots.iter().all(|root| root.above != Some(*wd))) {
+            self.books.unwatch(wd);
+            self.world.unwatch(wd);
+        }
+    }
+
+    fn watch_above(&mut self, base: usize, path: &[u8]) -> Option<Wd> {
+        if !self.notified || path.is_empty() {
+            return None;
+        }
+        let above = path.iter().rposition(|&byte| byte == b'/').map_or(&b""[..], |at| &path[..at]);
+        let (mut dir, _) = self.world.open(base, above).ok()?;
+        let wd = self.world.watch(&mut dir).ok();
+        self.world.close(dir);
+        if let Some(wd) = wd {
+            self.books.watch(wd, Watched::AboveRoots);
+        }
+        wd
+    }
+}
+
+/// One path is the other or lies below it.
+fn overlap(root: &WatchedRoot, base: usize, path: &[u8]) -> bool {
+    let below = |upper: &[u8], lower: &[u8]| {
+        upper.is_empty()
+            || lower.strip_prefix(upper).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+    };
+    root.base == base && (below(&root.path, path) || below(path, &root.path))
+}
+
+fn open_error(path: &Path, source: Errno) -> Error {
+    if is_gone(source) {
+        Error::NotFound { path: path.into() }
+    } else {
+        Error::Path { action: "open", path: path.into(), source }
+    }
+}

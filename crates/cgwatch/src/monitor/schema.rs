@@ -1,0 +1,183 @@
+//! Which files are read, and which keys they have.
+//!
+//! A file's keys are the same in nearly every cgroup, so the books keep bare numbers beside the
+//! number of a schema. Schemas only grow: a key that is no longer in the text keeps its last value.
+
+use std::sync::Arc;
+
+use crate::{Error, FileName, parse};
+
+/// Number of a [`FileSpec`].
+pub(crate) type FileId = u16;
+/// Number of a [`Schema`].
+pub(crate) type SchemaId = u32;
+
+/// `cgroup.events` is always the first file.
+pub(crate) const CGROUP_EVENTS: FileId = 0;
+
+/// One kind of control file.
+#[derive(Debug)]
+pub(crate) struct FileSpec {
+    pub(crate) name: FileName,
+    /// The kernel announces its changes (kernel-semantics.md 2.7), so a watch is worth having.
+    pub(crate) notifies: bool,
+    /// The name of its `.local` twin, if a kernel may have one.
+    pub(crate) twin: Option<String>,
+    /// It was seen that this kernel has no such twin.
+    pub(crate) twin_absent: bool,
+    /// Some cgroup has it.
+    pub(crate) seen: bool,
+    /// Its keys are states, not counters.
+    pub(crate) states: bool,
+}
+
+impl FileSpec {
+    fn new(name: &str) -> Self {
+        let events = name.ends_with(".events");
+        let local = name.ends_with(".events.local");
+        let states = name == "cgroup.events";
+        let twin = events && !states && name != "memory.swap.events";
+        Self {
+            name: name.into(),
+            notifies: events || local || name == "cpuset.cpus.partition",
+            twin: twin.then(|| format!("{name}.local")),
+            twin_absent: false,
+            seen: false,
+            states,
+        }
+    }
+}
+
+/// The keys of a file, in its order.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Schema {
+    pub(crate) keys: Vec<Arc<str>>,
+}
+
+/// The files asked for, and every schema seen.
+#[derive(Debug)]
+pub(crate) struct Schemas {
+    specs: Vec<FileSpec>,
+    patterns: Vec<globset::GlobMatcher>,
+    schemas: Vec<Schema>,
+}
+
+impl Schemas {
+    pub(crate) fn new(files: &[String]) -> Result<Self, Error> {
+        let mut this = Self {
+            specs: vec![FileSpec::new("cgroup.events")],
+            patterns: Vec::new(),
+            schemas: vec![Schema { keys: Vec::new() }],
+        };
+        for name in files {
+            if name.is_empty()
+                || name.len() > 255
+                || name.contains(['/', '\0', '\n'])
+                || name.starts_with("..")
+            {
+                return Err(Error::BadFileName { name: name.clone() });
+            }
+            if name.contains(['*', '?', '[']) {
+                let bad = |source| Error::BadGlob { glob: name.clone(), source };
+                this.patterns.push(globset::Glob::new(name).map_err(bad)?.compile_matcher());
+            } else {
+                this.named(name);
+            }
+        }
+        Ok(this)
+    }
+
+    /// The file of this name; made known if it was not.
+    pub(crate) fn named(&mut self, name: &str) -> FileId {
+        let at = self.specs.iter().position(|spec| &*spec.name == name).unwrap_or_else(|| {
+            self.specs.push(FileSpec::new(name));
+            self.specs.len() - 1
+        });
+        FileId::try_from(at).unwrap_or(FileId::MAX)
+    }
+
+    /// Some files are asked for by pattern: only a listing tells which there are.
+    pub(crate) fn has_patterns(&self) -> bool {
+        !self.patterns.is_empty()
+    }
+
+    /// Makes a listed file known if a pattern asks for it.
+    pub(crate) fn meet(&mut self, name: &[u8]) {
+        let Ok(name) = std::str::from_utf8(name) else { return };
+        let local_of_pattern = name.ends_with(".local");
+        let room = self.specs.len() < 256;
+        if room && !local_of_pattern && self.patterns.iter().any(|pattern| pattern.is_match(name)) {
+            self.named(name);
+        }
+    }
+
+    pub(crate) fn spec(&self, file: FileId) -> &FileSpec {
+        &self.specs[usize::from(file)]
+    }
+
+    pub(crate) fn spec_mut(&mut self, file: FileId) -> &mut FileSpec {
+        &mut self.specs[usize::from(file)]
+    }
+
+    /// Every file known, `cgroup.events` first.
+    pub(crate) fn files(&self) -> std::ops::Range<FileId> {
+        0..FileId::try_from(self.specs.len()).unwrap_or(FileId::MAX)
+    }
+
+    pub(crate) fn keys(&self, schema: SchemaId) -> &[Arc<str>] {
+        &self.schemas[schema as usize].keys
+    }
+
+    /// Takes the values out of a file's text. `values` holds the numbers of `schema` before and of
+    /// the schema returned after.
+    pub(crate) fn take(
+        &mut self,
+        text: &[u8],
+        schema: SchemaId,
+        values: &mut Vec<u64>,
+    ) -> SchemaId {
+        let keys = &self.schemas[schema as usize].keys;
+        values.resize(keys.len(), 0);
+        let mut at = 0;
+        let mut strange = false;
+        parse::entries(text, |key, value| {
+            if !strange && keys.get(at).is_some_and(|known| key.is(known)) {
+                values[at] = value;
+                at += 1;
+            } else {
+                strange = true;
+            }
+        });
+        if strange { self.take_strange(text, schema, values) } else { schema }
+    }
+
+    /// The slow way, for keys that are new or in another order.
+    fn take_strange(&mut self, text: &[u8], schema: SchemaId, values: &mut Vec<u64>) -> SchemaId {
+        let mut keys = self.schemas[schema as usize].keys.clone();
+        parse::entries(text, |key, value| {
+            let spelt = key.spelt();
+            match keys.iter().position(|known| **known == *spelt) {
+                Some(at) => values[at] = value,
+                None => {
+                    keys.push(spelt.into());
+                    values.push(value);
+                }
+            }
+        });
+        let known = self.schemas.iter().position(|known| known.keys == keys);
+        let at = known.unwrap_or_else(|| {
+            self.schemas.push(Schema { keys });
+            self.schemas.len() - 1
+        });
+        SchemaId::try_from(at).unwrap_or(0)
+    }
+
+    /// Where a key of one schema stands in another.
+    pub(crate) fn position(&self, from: SchemaId, at: usize, to: SchemaId) -> Option<usize> {
+        if from == to {
+            return Some(at);
+        }
+        let key = &self.keys(from)[at];
+        self.keys(to).iter().position(|other| other == key)
+    }
+}

@@ -1,0 +1,104 @@
+//! The sweep: whatever notifications missed is found by reading everything from time to time.
+//!
+//! Paced: after each slice it rests so long that it takes at most 1 % of a CPU, even if a whole
+//! sweep then takes longer than its interval.
+
+use super::{Monitor, books::NodeKey, names::Ahead};
+use crate::{Error, LearnedFrom, world::World};
+
+/// A slice ends after so many cgroups or so much time.
+const SLICE_CGROUPS: usize = 64;
+const SLICE_NS: u64 = 2_000_000;
+/// Of so many nanoseconds, the sweep may use one.
+const SHARE: u64 = 100;
+
+#[derive(Debug, Default)]
+pub(crate) struct Sweep {
+    /// What this sweep has still to look at, the last first.
+    left: Vec<NodeKey>,
+    /// When this sweep began; 0 before the first.
+    began_ns: u64,
+    /// When the next slice is due.
+    due_ns: u64,
+}
+
+impl<W: World> Monitor<W> {
+    /// Does what is due, and arms the alarm for what is due next.
+    pub(crate) fn turn_timers(&mut self) -> Result<(), Error> {
+        self.audit_rests();
+        self.take_in();
+        if self.sweep.began_ns == 0 {
+            self.sweep.began_ns = self.now_ns;
+            self.sweep.due_ns = self.now_ns.saturating_add(self.interval_ns());
+        }
+        if self.sweep.due_ns <= self.now_ns && !self.roots.is_empty() {
+            self.sweep_slice();
+            self.take_in();
+        }
+        let next = self.rests.values().copied().chain([self.sweep.due_ns]).min();
+        let next = next.filter(|_| !self.roots.is_empty()).unwrap_or(u64::MAX);
+        if next != self.alarm_ns {
+            self.alarm_ns = next;
+            let armed = self.world.set_alarm(next);
+            armed.map_err(|source| Error::System { action: "arm the timer", source })?;
+        }
+        Ok(())
+    }
+
+    fn interval_ns(&self) -> u64 {
+        u64::try_from(self.options.sweep_interval.as_nanos()).unwrap_or(u64::MAX).max(1_000_000)
+    }
+
+    fn sweep_slice(&mut self) {
+        if self.sweep.left.is_empty() {
+            self.sweep.began_ns = self.now_ns;
+            self.watch_limit_told &= self.books.unwatched() > 0;
+            self.check_roots(LearnedFrom::Sweep);
+            let living = self.books.iter().filter(|(_, node)| !node.flags.dead);
+            self.sweep.left.extend(living.map(|(key, _)| key));
+            let depth = |key: &NodeKey| self.books.get(*key).map_or(0, |node| node.depth);
+            self.sweep.left.sort_by_key(|key| std::cmp::Reverse(depth(key)));
+        }
+        let began = self.world.now().boot_ns;
+        let mut spent = 0;
+        for _ in 0..SLICE_CGROUPS {
+            let Some(key) = self.sweep.left.pop() else { break };
+            if self.books.living(key).is_some() {
+                self.sweep_node(key);
+            }
+            spent = self.world.now().boot_ns.saturating_sub(began);
+            if spent >= SLICE_NS {
+                break;
+            }
+        }
+        let now = began.saturating_add(spent);
+        let rest = spent.saturating_mul(SHARE - 1);
+        let interval = self.interval_ns();
+        self.sweep.due_ns = if self.sweep.left.is_empty() {
+            self.sweep.left.shrink_to_fit();
+            self.sweep.began_ns.saturating_add(interval).max(now.saturating_add(rest))
+        } else {
+            now.saturating_add(rest)
+        };
+    }
+
+    fn sweep_node(&mut self, key: NodeKey) {
+        if !self.check_node(key, LearnedFrom::Sweep) || !self.goes_deeper(key) {
+            return;
+        }
+        let known = self.books.children(key).count() as u64;
+        let there = match self.open(key) {
+            Ok(Some(mut dir)) => {
+                let stat = self.world.stat(&mut dir);
+                self.world.close(dir);
+                stat.ok().and_then(|stat| stat.subdirectories)
+            }
+            _ => None,
+        };
+        let watched = self.books.get(key).is_some_and(|node| node.wd.is_some());
+        if !watched || there != Some(known) {
+            let ahead = if watched { Ahead::SURE } else { Ahead::NO };
+            self.compare_children(key, ahead, LearnedFrom::Sweep);
+        }
+    }
+}

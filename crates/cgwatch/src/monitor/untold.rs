@@ -1,0 +1,364 @@
+//! What is still to be told: the difference between the books and what the reader knows.
+//!
+//! Nothing is queued per change. A node waits in the queue at most twice, once to be told as it is
+//! and once for its removal, and what it was last told stands beside it only while it differs. So
+//! memory is bounded by the number of cgroups, however slow the reader; the one thing that could
+//! still grow, births that wait together with their deaths, is withheld beyond a limit and summed
+//! up in a `gap`.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use super::{
+    books::{Books, File, NodeKey},
+    schema::{FileId, SchemaId, Schemas},
+};
+use crate::{Files, GapReason, LearnedFrom, Unseen, Values};
+
+/// What waits in the queue.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// The node as it is: its appearance, or what differs.
+    Living(NodeKey),
+    /// Its removal.
+    Removal(NodeKey),
+    Gap(GapReason),
+    Ready {
+        after_gap: bool,
+    },
+}
+
+/// What the reader knows of a node, where it differs from the books.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) files: Vec<ToldFile>,
+    /// What dead descendants counted late: file, schema, amounts.
+    pub(crate) late: Vec<(FileId, SchemaId, Vec<u64>)>,
+    pub(crate) removal: Option<Removal>,
+}
+
+/// One file as the reader knows it.
+#[derive(Debug)]
+pub(crate) struct ToldFile {
+    pub(crate) file: FileId,
+    pub(crate) schema: SchemaId,
+    pub(crate) total: Box<[u64]>,
+    /// The `.local` values; `None` while all counts are the cgroup's own.
+    pub(crate) own: Option<Box<[u64]>>,
+    /// The reader does not know that the file is there: `total` is its new baseline.
+    pub(crate) added: bool,
+    /// The file went after what the reader knows.
+    pub(crate) lost: Option<Box<Lost>>,
+}
+
+/// A file that went, as it was last read.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) schema: SchemaId,
+    pub(crate) total: Box<[u64]>,
+    pub(crate) own: Option<Box<[u64]>>,
+    pub(crate) unseen: Unseen,
+}
+
+/// What a `removed` will say.
+#[derive(Debug)]
+pub(crate) struct Removal {
+    pub(crate) learned_from: LearnedFrom,
+    pub(crate) unseen: Unseen,
+}
+
+/// Births withheld together with their deaths.
+#[derive(Debug, Default)]
+pub(crate) struct Cancelled {
+    pub(crate) pairs: u64,
+    pub(crate) sums: Files<u64>,
+}
+
+/// The queue, and what the reader knows.
+#[derive(Debug, Default)]
+pub(crate) struct Untold {
+    queue: VecDeque<Entry>,
+    told: HashMap<NodeKey, Box<Told>>,
+    cancelled: Cancelled,
+    pairs: usize,
+    gap_queued: bool,
+    reader_gap_queued: bool,
+}
+
+impl Untold {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Entry> {
+        let entry = self.queue.pop_front();
+        match &entry {
+            Some(Entry::Gap(GapReason::Reader)) => self.reader_gap_queued = false,
+            Some(Entry::Gap(_)) => self.gap_queued = false,
+            None if self.queue.capacity() > 1024 => self.queue.shrink_to_fit(),
+            _ => {}
+        }
+        entry
+    }
+
+    pub(crate) fn told_mut(&mut self, key: NodeKey) -> &mut Told {
+        self.told.entry(key).or_default()
+    }
+
+    pub(crate) fn take_told(&mut self, key: NodeKey) -> Option<Box<Told>> {
+        let told = self.told.remove(&key);
+        if self.told.is_empty() && self.told.capacity() > 1024 {
+            self.told.shrink_to_fit();
+        }
+        told
+    }
+
+    pub(crate) fn take_cancelled(&mut self) -> Cancelled {
+        std::mem::take(&mut self.cancelled)
+    }
+
+    /// The node differs from what the reader knows.
+    pub(crate) fn touch(&mut self, books: &mut Books, key: NodeKey) {
+        let Some(node) = books.get_mut(key) else { return };
+        if !std::mem::replace(&mut node.flags.queued, true) {
+            self.queue.push_back(Entry::Living(key));
+        }
+    }
+
+    /// Keeps what the reader knows of a file, before it is read anew.
+    pub(crate) fn keep(&mut self, key: NodeKey, file: &File) {
+        let told = self.told_mut(key);
+        if !told.files.iter().any(|t| t.file == file.file && t.lost.is_none()) {
+            told.files.push(ToldFile {
+                file: file.file,
+                schema: file.schema,
+                total: file.total.clone(),
+                own: file.kin.as_ref().map(|kin| kin.own.clone()),
+                added: false,
+                lost: None,
+            });
+        }
+    }
+
+    /// The `.local` values of a file that counted alone until now have been read for the first time:
+    /// what is untold of its total is untold of its own.
+    pub(crate) fn own_so_far(&mut self, key: NodeKey, file: &File, own: &[u64]) {
+        let Some(told) = self.told.get_mut(&key) else { return };
+        let is = |t: &&mut ToldFile| t.file == file.file && t.lost.is_none() && t.own.is_none();
+        let Some(t) = told.files.iter_mut().find(is) else { return };
+        let own_of = |(at, told): (usize, &u64)| {
+            let untold = file.total.get(at).map_or(0, |total| total.wrapping_sub(*told));
+            own.get(at).map_or(0, |own| own.wrapping_sub(untold))
+        };
+        t.own = Some(t.total.iter().enumerate().map(own_of).collect());
+    }
+
+    /// A file that went, came and went again before any of it was told has one removal.
+    pub(crate) fn fold_losses(&mut self, schemas: &Schemas, key: NodeKey, file: FileId) {
+        let Some(told) = self.told.get_mut(&key) else { return };
+        let is = |t: &ToldFile| t.file == file && t.lost.is_some();
+        let Some(first) = told.files.iter().position(is) else { return };
+        let Some(last) = told.files.iter().rposition(is).filter(|last| *last != first) else {
+            return;
+        };
+        let later = told.files.remove(last);
+        let (Some(lost), Some(earlier)) = (later.lost, &mut told.files[first].lost) else { return };
+        let keys = schemas.keys(lost.schema);
+        let before = later.own.as_ref().unwrap_or(&later.total);
+        let now = lost.own.as_ref().unwrap_or(&lost.total);
+        let counted = keys.iter().enumerate().map(|(at, key)| {
+            let before = before.get(at).copied().unwrap_or(0);
+            (key.clone(), now.get(at).copied().unwrap_or(0).saturating_sub(before))
+        });
+        let counted = Values(counted.filter(|(_, amount)| *amount != 0).collect());
+        if !counted.is_empty() {
+            merge(&mut earlier.unseen, &schemas.spec(file).name, counted);
+        }
+    }
+
+    /// What was recovered of a file that went.
+    pub(crate) fn set_unseen_of_lost(&mut self, key: NodeKey, file: FileId, unseen: Unseen) {
+        let Some(told) = self.told.get_mut(&key) else { return };
+        let lost = told.files.iter_mut().filter(|t| t.file == file).filter_map(|t| t.lost.as_mut());
+        let Some(lost) = lost.last() else { return };
+        let before = std::mem::replace(&mut lost.unseen, unseen);
+        for (file, values) in before.files {
+            if let Some(values) = values {
+                merge(&mut lost.unseen, &file, values);
+            }
+        }
+    }
+
+    /// Forgets nodes that nothing more is to be told of.
+    pub(crate) fn forget(&mut self, gone: &[NodeKey], books: &mut Books) {
+        for key in gone {
+            self.told.remove(key);
+            if let Some(node) = books.forget(*key)
+                && !node.flags.told
+                && !node.flags.existing
+                && node.flags.dead
+            {
+                self.pairs = self.pairs.saturating_sub(1);
+            }
+        }
+        self.queue.retain(|entry| match entry {
+            Entry::Living(key) | Entry::Removal(key) => books.get(*key).is_some(),
+            _ => true,
+        });
+    }
+
+    /// A node has died: its removal has its place in the queue from now on, so that the next bearer
+    /// of its name is told after it. What it says comes with [`Untold::settle_removal`].
+    pub(crate) fn push_removal(&mut self, books: &Books, key: NodeKey) {
+        self.queue.push_back(Entry::Removal(key));
+        if books.get(key).is_some_and(|node| !node.flags.told && !node.flags.existing) {
+            self.pairs += 1;
+        }
+    }
+
+    /// What a removal will say.
+    pub(crate) fn settle_removal(&mut self, key: NodeKey, removal: Removal) {
+        self.told_mut(key).removal = Some(removal);
+    }
+
+    /// A birth and its death are being told after all.
+    pub(crate) fn pair_was_told(&mut self) {
+        self.pairs = self.pairs.saturating_sub(1);
+    }
+
+    /// What follows is set right up to the next `Ready`; several gaps that wait become one.
+    pub(crate) fn push_gap(&mut self, reason: GapReason) {
+        let queued = match reason {
+            GapReason::Reader => &mut self.reader_gap_queued,
+            _ => &mut self.gap_queued,
+        };
+        if !std::mem::replace(queued, true) {
+            self.queue.push_back(Entry::Gap(reason));
+        }
+    }
+
+    pub(crate) fn push_ready(&mut self, after_gap: bool) {
+        if after_gap && self.gap_queued {
+            self.queue.retain(|entry| !matches!(entry, Entry::Ready { after_gap: true }));
+        }
+        self.queue.push_back(Entry::Ready { after_gap });
+    }
+
+    /// Withholds births that wait together with their deaths, if there are more than `limit`.
+    pub(crate) fn bound(&mut self, books: &mut Books, schemas: &Schemas, limit: usize) {
+        if self.pairs <= limit.max(books.alive()) {
+            return;
+        }
+        // An amount that others share is told if it can be.
+        self.cancel(books, schemas, |unseen| unseen.shared_with.is_empty());
+        if self.pairs > limit.max(books.alive()) {
+            self.cancel(books, schemas, |_| true);
+        }
+        self.push_gap(GapReason::Reader);
+        self.push_ready(true);
+    }
+
+    fn cancel(&mut self, books: &mut Books, schemas: &Schemas, may: impl Fn(&Unseen) -> bool) {
+        let mut kept = VecDeque::with_capacity(self.queue.len());
+        let mut gone = Vec::new();
+        for entry in &self.queue {
+            let Entry::Removal(key) = entry else { continue };
+            let Some(node) = books.get(*key) else { continue };
+            let removal = self.told.get(key).and_then(|told| told.removal.as_ref());
+            if !node.flags.told && !node.flags.existing && removal.is_some_and(|r| may(&r.unseen)) {
+                gone.push(*key);
+            }
+        }
+        for key in gone {
+            let told = self.told.remove(&key);
+            if let Some(node) = books.forget(key) {
+                self.pairs = self.pairs.saturating_sub(1);
+                self.cancelled.pairs += 1;
+                for file in node.files.iter().filter(|f| f.present) {
+                    let spec = schemas.spec(file.file);
+                    if !spec.states {
+                        let own = file.kin.as_ref().map_or(&file.total, |kin| &kin.own);
+                        let keys = schemas.keys(file.schema);
+                        self.cancelled.add(&spec.name, keys.iter().zip(own.iter().copied()));
+                    }
+                }
+            }
+            self.cancelled.add_told(told.as_deref(), schemas);
+        }
+        for entry in self.queue.drain(..) {
+            let stays = match &entry {
+                Entry::Living(key) | Entry::Removal(key) => books.get(*key).is_some(),
+                _ => true,
+            };
+            if stays {
+                kept.push_back(entry);
+            }
+        }
+        self.queue = kept;
+    }
+}
+
+/// Adds amounts of a file to what was recovered.
+fn merge(unseen: &mut Unseen, file: &Arc<str>, amounts: Values<u64>) {
+    match unseen.files.iter_mut().find(|(name, _)| name == file) {
+        Some((_, Some(values))) => {
+            for (key, amount) in amounts.0 {
+                match values.0.iter_mut().find(|(k, _)| *k == key) {
+                    Some((_, sum)) => *sum = sum.saturating_add(amount),
+                    None => values.0.push((key, amount)),
+                }
+            }
+        }
+        Some((_, none)) => *none = Some(amounts),
+        None => unseen.files.push((file.clone(), Some(amounts))),
+    }
+}
+
+impl Cancelled {
+    fn add<'a>(&mut self, file: &Arc<str>, entries: impl Iterator<Item = (&'a Arc<str>, u64)>) {
+        for (key, amount) in entries.filter(|(_, amount)| *amount != 0) {
+            let files = &mut self.sums.0;
+            let at = files.iter().position(|(name, _)| name == file).unwrap_or_else(|| {
+                files.push((file.clone(), Values::default()));
+                files.len() - 1
+            });
+            let values = &mut files[at].1.0;
+            match values.iter_mut().find(|(k, _)| k == key) {
+                Some((_, sum)) => *sum = sum.saturating_add(amount),
+                None => values.push((key.clone(), amount)),
+            }
+        }
+    }
+
+    /// What would have been told beside the counts of files that are still there.
+    fn add_told(&mut self, told: Option<&Told>, schemas: &Schemas) {
+        let Some(told) = told else { return };
+        for (file, schema, amounts) in &told.late {
+            let keys = schemas.keys(*schema);
+            self.add(&schemas.spec(*file).name, keys.iter().zip(amounts.iter().copied()));
+        }
+        for file in &told.files {
+            let Some(lost) = &file.lost else { continue };
+            let own = lost.own.as_ref().unwrap_or(&lost.total);
+            let keys = schemas.keys(lost.schema);
+            self.add(&schemas.spec(file.file).name, keys.iter().zip(own.iter().copied()));
+            self.add_unseen(&lost.unseen);
+        }
+        if let Some(removal) = &told.removal {
+            self.add_unseen(&removal.unseen);
+        }
+    }
+
+    fn add_unseen(&mut self, unseen: &Unseen) {
+        for (file, values) in &unseen.files {
+            let values = values.iter().flat_map(|values| values.0.iter());
+            self.add(file, values.map(|(key, amount)| (key, *amount)));
+        }
+    }
+}

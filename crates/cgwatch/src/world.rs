@@ -1,0 +1,121 @@
+//! The seam: all that the monitor sees of a hierarchy and does to it, as verbs shaped like system
+//! calls. Nothing above this trait makes a system call, so the same strategies run on a host
+//! ([`HostWorld`](crate::HostWorld)) and in a simulation, and the world may move between any two
+//! verbs.
+//!
+//! Invariants that every world keeps:
+//! * A directory's id is its inode number, unique until the next boot, and the same as in its
+//!   notifications: identity, never the path.
+//! * Watching through a directory handle watches that very directory, whatever its path means now.
+//! * A good citizen (design.md 4.1, item 10): [`World::close`] releases the removal events of
+//!   others that our own opens may have held back. Nothing in the tree is ever written.
+
+use rustix::io::Errno;
+
+use crate::Time;
+
+/// A watch, as inotify numbers them: positive, cyclic, not reused for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wd(pub i32);
+
+/// What there is to know about a directory without a path walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The cgroup id.
+    pub id: u64,
+    /// How many subdirectories it has; `None` if it is known to be removed.
+    pub subdirectories: Option<u64>,
+}
+
+/// One notification. Hints, all of them: by the time one is read, the world has moved on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notification<'a> {
+    /// A directory was made in the watched directory (`IN_CREATE|IN_ISDIR`).
+    Created(Wd, &'a [u8]),
+    /// A directory was removed from it (`IN_DELETE|IN_ISDIR`).
+    Deleted(Wd, &'a [u8]),
+    /// A file in it was open for writing and was closed (`IN_CLOSE_WRITE`).
+    Written(Wd, &'a [u8]),
+    /// The watched file changed (`IN_MODIFY`).
+    Modified(Wd),
+    /// The watched object is gone (`IN_DELETE_SELF`; Linux 7.1 and later, and not always).
+    Gone(Wd),
+    /// The watch is gone (`IN_IGNORED`); its number means nothing any more.
+    Ignored(Wd),
+    /// The queue was full: notifications were lost (`IN_Q_OVERFLOW`).
+    Overflow,
+}
+
+/// The mount options that change what counters mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MountOptions {
+    /// `memory_localevents`: `memory.events` counts no descendants.
+    pub memory_localevents: bool,
+    /// `pids_localevents`: `pids.events` counts no descendants.
+    pub pids_localevents: bool,
+}
+
+/// A limit on watches that was reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchLimit {
+    /// The setting to raise, such as `fs.inotify.max_user_watches`.
+    pub name: String,
+    /// Its value.
+    pub value: Option<u64>,
+}
+
+/// A hierarchy and its notifications.
+///
+/// Errors are errnos. ENOENT and ENODEV mean that the thing is gone; any other is trouble of the
+/// watcher's own (EMFILE, ENOMEM, EACCES) and says nothing about the thing.
+pub trait World {
+    /// A handle of one directory that keeps its identity but not its life.
+    type Dir;
+
+    /// Opens the directory at `path`, relative to the base with this number; empty for the base.
+    fn open(&mut self, base: usize, path: &[u8]) -> Result<(Self::Dir, Stat), Errno>;
+
+    /// Looks at an open directory again.
+    fn stat(&mut self, dir: &mut Self::Dir) -> Result<Stat, Errno>;
+
+    /// Calls `each` with the name of each entry and whether it is a directory.
+    fn list(&mut self, dir: &mut Self::Dir, each: &mut dyn FnMut(&[u8], bool))
+    -> Result<(), Errno>;
+
+    /// Reads a control file from its start to its end into `text`, replacing what it holds.
+    fn read(&mut self, dir: &mut Self::Dir, file: &str, text: &mut Vec<u8>) -> Result<(), Errno>;
+
+    /// Watches the directory itself. ENOSPC: no more watches.
+    fn watch(&mut self, dir: &mut Self::Dir) -> Result<Wd, Errno>;
+
+    /// Watches a control file in it. ENOSPC: no more watches.
+    fn watch_file(&mut self, dir: &mut Self::Dir, file: &str) -> Result<Wd, Errno>;
+
+    /// Ends a watch. One that is gone already is no error.
+    fn unwatch(&mut self, wd: Wd);
+
+    /// Gives the handle back, by the good citizen's protocol.
+    fn close(&mut self, dir: Self::Dir);
+
+    /// Hands over everything that is queued now; never blocks.
+    fn drain(&mut self, each: &mut dyn FnMut(Notification<'_>)) -> Result<(), Errno>;
+
+    /// The time.
+    fn now(&mut self) -> Time;
+
+    /// Waits until notifications are queued or `until` (boot time, nanoseconds) has come. `None`:
+    /// for ever.
+    fn wait(&mut self, until: Option<u64>) -> Result<(), Errno>;
+
+    /// Arms the alarm that makes a waiting reader come back at `at` (boot time, nanoseconds).
+    fn set_alarm(&mut self, at: u64) -> Result<(), Errno>;
+
+    /// The mount options in force now.
+    fn mount_options(&mut self) -> MountOptions;
+
+    /// How many processes the host's kernel has killed for memory since the boot.
+    fn host_oom_kills(&mut self) -> Option<u64>;
+
+    /// The limit that makes a watch fail with ENOSPC.
+    fn watch_limit(&mut self) -> WatchLimit;
+}
