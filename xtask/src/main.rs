@@ -1,5 +1,6 @@
 //! The tasks of the project: `cargo xtask …`. One module a task.
 
+mod bench;
 mod debian;
 mod kernels;
 mod process;
@@ -24,12 +25,16 @@ enum Task {
     Test(test::Options),
     /// Run the scenarios on real Debian kernels, each in a guest of its own.
     Kernels(kernels::Options),
+    /// What things cost, each beside what it is held against.
+    #[command(subcommand)]
+    Bench(bench::Benchmark),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Test(options) => test::task(&options),
         Task::Kernels(options) => kernels::task(&options),
+        Task::Bench(benchmark) => bench::task(&benchmark),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -1,0 +1,42 @@
+//! `cargo xtask bench`: what things cost, each measured beside what it is held against. Nothing
+//! here fails because something was slow.
+
+mod monitor;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+
+use crate::process;
+
+/// What to measure.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Benchmark {
+    /// The monitor, beside a C loop that follows the same protocol on the same stream.
+    Monitor(monitor::Options),
+    /// What `monitor` measures: watches until its standard input ends.
+    #[command(hide = true)]
+    MonitorSubject {
+        /// The cgroup to watch, in the file system.
+        root: std::path::PathBuf,
+    },
+}
+
+pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
+    if cfg!(debug_assertions) {
+        return optimized();
+    }
+    match benchmark {
+        Benchmark::Monitor(options) => monitor::task(options)?,
+        Benchmark::MonitorSubject { root } => monitor::subject(root)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The same task, compiled as it is meant to run.
+fn optimized() -> Result<ExitCode> {
+    let mut command: Command = process::cargo();
+    command.args(["run", "--quiet", "--release", "--package", "xtask", "--"]);
+    let status = command.args(std::env::args_os().skip(1)).status()?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

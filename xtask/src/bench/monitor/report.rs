@@ -1,0 +1,129 @@
+//! What was measured, as Markdown: medians side by side, and what they are held against.
+
+use std::collections::BTreeMap;
+
+/// Who watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Arm {
+    /// Nobody.
+    Alone,
+    CLoop,
+    Cgwatch,
+}
+
+impl Arm {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Alone => "nobody",
+            Self::CLoop => "C loop",
+            Self::Cgwatch => "cgwatch",
+        }
+    }
+}
+
+/// What is measured. Times are in nanoseconds, sizes in bytes, rates by the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Quantity {
+    QueuedChange,
+    SingleChange,
+    Rate,
+    Birth,
+    Death,
+    StartCpu,
+    StartWall,
+    StartFewCpu,
+    Memory,
+    Kernel,
+    RemovalMedian,
+    RemovalTail,
+    Mkdir,
+    Rmdir,
+    ForkInside,
+    ForkInto,
+}
+
+/// What watching costs the watcher, with the budget of design.md 7.
+const WATCHER: [(Quantity, &str, Unit, &str); 12] = {
+    use Quantity::*;
+    use Unit::*;
+    [
+        (QueuedChange, "CPU a change, taken from a full queue", Microseconds, "1.25"),
+        (SingleChange, "CPU a change, one by one", Microseconds, "1.25"),
+        (Rate, "changes a second, from a full queue", PerSecond, ""),
+        (Birth, "CPU a birth", Microseconds, ""),
+        (Death, "CPU a death", Microseconds, ""),
+        (StartCpu, "start: CPU a cgroup, of {many}", Microseconds, "1.50"),
+        (StartWall, "start: time a cgroup, of {many}", Microseconds, "1.50"),
+        (StartFewCpu, "start: CPU a cgroup, of {few}", Microseconds, "1.50"),
+        (Memory, "memory a cgroup, of {many}", Bytes, "1024 B"),
+        (Kernel, "kernel memory a cgroup, of {many}", Bytes, ""),
+        (RemovalMedian, "from rmdir to `removed`, p50", Microseconds, ""),
+        (RemovalTail, "from rmdir to `removed`, p99", Microseconds, ""),
+    ]
+};
+
+/// What it costs the others on the host.
+const HOST: [(Quantity, &str, Unit); 4] = [
+    (Quantity::Mkdir, "mkdir", Unit::Microseconds),
+    (Quantity::Rmdir, "rmdir", Unit::Microseconds),
+    (Quantity::ForkInside, "fork+exit in a populated cgroup", Unit::Microseconds),
+    (Quantity::ForkInto, "fork+exit into an empty cgroup", Unit::Microseconds),
+];
+
+/// How a number is shown.
+#[derive(Debug, Clone, Copy)]
+enum Unit {
+    Microseconds,
+    PerSecond,
+    Bytes,
+}
+
+impl Unit {
+    fn show(self, value: f64) -> String {
+        match self {
+            Self::Microseconds => format!("{:.2} µs", value / 1e3),
+            Self::PerSecond => format!("{value:.0} /s"),
+            Self::Bytes => format!("{value:.0} B"),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    samples: BTreeMap<(Quantity, Arm), Vec<f64>>,
+}
+
+impl Report {
+    pub(super) fn add(&mut self, quantity: Quantity, arm: Arm, value: f64) {
+        self.samples.entry((quantity, arm)).or_default().push(value);
+    }
+
+    fn median(&self, quantity: Quantity, arm: Arm) -> f64 {
+        let mut values = self.samples.get(&(quantity, arm)).cloned().unwrap_or_default();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    /// The tables, of so many cgroups for most of it, and a few for the rest.
+    pub(super) fn print(&self, many: usize, few: usize) {
+        println!("| what | C loop | cgwatch | ratio | budget |");
+        println!("|---|--:|--:|--:|--:|");
+        for (quantity, label, unit, budget) in WATCHER {
+            let label =
+                label.replace("{many}", &many.to_string()).replace("{few}", &few.to_string());
+            let [c_loop, cgwatch] =
+                [Arm::CLoop, Arm::Cgwatch].map(|arm| self.median(quantity, arm));
+            let [left, right] = [c_loop, cgwatch].map(|value| unit.show(value));
+            println!("| {label} | {left} | {right} | {:.2} | {budget} |", cgwatch / c_loop);
+        }
+        println!();
+        println!("| cost to the host | nobody watches | C loop | cgwatch | ratio to nobody |");
+        println!("|---|--:|--:|--:|--:|");
+        for (quantity, label, unit) in HOST {
+            let [alone, c_loop, cgwatch] =
+                [Arm::Alone, Arm::CLoop, Arm::Cgwatch].map(|arm| self.median(quantity, arm));
+            let [left, middle, right] = [alone, c_loop, cgwatch].map(|value| unit.show(value));
+            println!("| {label} | {left} | {middle} | {right} | {:.2} |", cgwatch / alone);
+        }
+    }
+}
