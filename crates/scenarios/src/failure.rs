@@ -1,6 +1,11 @@
 //! Why a scenario did not pass.
 
-use std::path::PathBuf;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::contract::Breach;
 
 /// Not shown, or not to be shown here.
 #[derive(Debug, thiserror::Error)]
@@ -13,19 +18,50 @@ pub enum Failure {
     #[error("{0}")]
     Skip(String),
     /// The driver itself could not do its work.
-    #[error("driver: {action} {}: {source}", .path.display())]
+    #[error("driver: cannot {action} {}: {source}", .path.display())]
     Driver {
         /// What it tried.
         action: &'static str,
         /// On what.
         path: PathBuf,
         /// Why it failed.
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// cgwatch gave an error.
-    #[error("cgwatch: {0:?}")]
-    Cgwatch(#[from] cgwatch::Error),
-    /// A notification call of the driver's own failed.
+    /// A system call of the driver's own failed.
     #[error("driver: {0}")]
     System(#[from] rustix::io::Errno),
+    /// A notification call of the driver's own failed.
+    #[error("driver: {0}")]
+    Notify(#[from] linux_notify::Error),
+    /// cgwatch gave an error.
+    #[error("cgwatch: {0}: {0:?}")]
+    Cgwatch(#[from] cgwatch::Error),
 }
+
+impl Failure {
+    /// For `map_err`: what the driver tried, and on what.
+    pub fn driver(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Driver { action, path: path.as_ref().into(), source }
+    }
+
+    /// A claim that is not so.
+    pub fn broken(claim: impl Into<String>) -> Self {
+        Self::Broken(claim.into())
+    }
+}
+
+impl From<Breach> for Failure {
+    fn from(Breach(rule): Breach) -> Self {
+        Self::Broken(rule)
+    }
+}
+
+/// Fails with what is told unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($told:tt)+) => {
+        if !$condition {
+            return Err($crate::Failure::Broken(format!($($told)+)));
+        }
+    };
+}
+pub(crate) use ensure;

@@ -12,16 +12,31 @@
 pub mod contract;
 mod environment;
 mod failure;
+mod holding;
+mod huge_pages;
+mod json;
 mod process;
+mod recording;
 mod scenario;
+mod themes;
+mod tree;
+mod watching;
+mod worker;
 
 pub use environment::Environment;
 pub use failure::Failure;
 pub use process::{entry, run_in_child};
 pub use scenario::{Outcome, Requirement, Scenario};
 
+use failure::ensure;
+use holding::{descriptors, forget_heap_peak, heap, heap_peak, resident};
+use recording::Recording;
+use tree::{Cgroup, Tree};
+use watching::{Circumstances, Outside};
+use worker::{Task, Worker};
+
 /// Every scenario, in the order in which they are best run.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
-    Vec::new()
+    themes::all()
 }

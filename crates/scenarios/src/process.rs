@@ -1,26 +1,39 @@
 //! A scenario in a process of its own, under a time limit.
 //!
 //! The child is this program, executed with `--scenario NAME`; its standard output ends with the
-//! [`Outcome`] as one line. It leads a process group of its own, so that its workers die with it.
+//! [`Outcome`] as one line. It leads a process group of its own, so that its workers die with it,
+//! and its cgroups are removed after it, whatever became of it.
 
 use std::{
     env,
-    io::{BufRead, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Write as _},
     os::unix::process::CommandExt as _,
     process::{Child, Command, ExitCode, Stdio},
     sync::mpsc,
     thread,
 };
 
-use crate::{Environment, Failure, Outcome, Scenario};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::{Environment, Failure, Outcome, Requirement, Scenario, huge_pages, tree, worker};
 
 /// To be called first in every `main` of a program that runs scenarios: if the arguments ask for
-/// one, does it and gives the exit code.
+/// one, or for a worker of one, does it and gives the exit code.
 #[must_use]
 pub fn entry() -> Option<ExitCode> {
     let mut arguments = env::args_os().skip(1);
-    if arguments.next()?.to_str()? != "--scenario" {
-        return None;
+    match arguments.next()?.to_str()? {
+        "--scenario" => {}
+        "--worker" => {
+            return Some(match worker::work(arguments) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => {
+                    eprintln!("worker: {failure}");
+                    ExitCode::FAILURE
+                }
+            });
+        }
+        _ => return None,
     }
     let name = arguments.next().unwrap_or_default();
     let guest = arguments.next().is_some_and(|place| place == "--guest");
@@ -45,6 +58,12 @@ pub fn run_in_child(scenario: &Scenario, environment: &Environment) -> Outcome {
     if let Some(requirement) = scenario.unmet(environment) {
         return Outcome::Skip(requirement.to_string());
     }
+    let offer = (scenario.requirements.contains(&Requirement::HugeTlb))
+        .then(|| huge_pages::Offer::new(environment))
+        .transpose();
+    if let Err(failure) = offer {
+        return Outcome::Fail(failure.to_string());
+    }
     let mut command = Command::new("/proc/self/exe");
     command.arg("--scenario").arg(scenario.name).process_group(0).stdin(Stdio::null());
     if environment.guest {
@@ -67,6 +86,8 @@ pub fn run_in_child(scenario: &Scenario, environment: &Environment) -> Outcome {
     }
     let outcome = receiver.recv_timeout(environment.limit(scenario.limit));
     end(&mut child);
+    tree::fell(environment, child.id());
+    drop(offer);
     match outcome {
         Ok(Some(outcome)) => outcome,
         Ok(None) => Outcome::Fail("it died without a word".into()),
@@ -76,10 +97,7 @@ pub fn run_in_child(scenario: &Scenario, environment: &Environment) -> Outcome {
 
 /// Kills the child's whole process group and takes its exit status.
 fn end(child: &mut Child) {
-    let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
-    if let Some(group) = group {
-        // ESRCH: all are gone already.
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    }
+    // ESRCH: all are gone already.
+    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
     let _ = child.wait();
 }

@@ -93,6 +93,10 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
         }
         let others = match &event.kind {
             EventKind::Removed { unseen, .. } | EventKind::FileRemoved { unseen, .. } => {
+                if unseen.confidence == Some(Confidence::Shared) && unseen.shared_with.is_empty() {
+                    // With those that a gap swallowed, whoever they were.
+                    continue;
+                }
                 unseen.shared_with.as_slice()
             }
             _ => &[],
@@ -114,7 +118,7 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
 }
 
 /// `unseen_in` names an instance whose removal says that it is shared with this one; `shared_with`
-/// names instances that were told; the confidence is `shared` exactly where it is.
+/// names instances that were told; what is shared is not called bounded.
 ///
 /// # Errors
 /// The first reference that leads nowhere.
@@ -133,8 +137,8 @@ pub fn references(events: &[Event]) -> Rule {
         if let Some(other) = unseen.shared_with.iter().find(|&n| !told.contains(n)) {
             return Err(Breach::at(event, format_args!("shared with n {other}, never told")));
         }
-        let says_shared = unseen.confidence == Some(Confidence::Shared);
-        if !unseen.files.is_empty() && says_shared == unseen.shared_with.is_empty() {
+        // Shared with nobody that was told: with those that a gap swallowed.
+        if unseen.confidence == Some(Confidence::Bounded) && !unseen.shared_with.is_empty() {
             let what = format_args!("{:?} but {:?}", unseen.confidence, unseen.shared_with);
             return Err(Breach::at(event, what));
         }

@@ -33,6 +33,26 @@ impl Truth {
     }
 }
 
+impl Truth {
+    /// The same as seen by a watch on a cgroup further down.
+    #[must_use]
+    pub fn under(&self, id: u64) -> Self {
+        let Some(root) = self.lives.get(&id).map(|life| life.path.clone()) else {
+            return Self::default();
+        };
+        let below = [root.as_slice(), b"/"].concat();
+        let lives = self.lives.iter().filter_map(|(&other, life)| {
+            let path = match life.path.strip_prefix(root.as_slice()) {
+                Some([]) if other == id => b"/".to_vec(),
+                Some(rest) if life.path.starts_with(&below) => rest.to_vec(),
+                _ => return None,
+            };
+            Some((other, Life { path, ..life.clone() }))
+        });
+        Self { lives: lives.collect() }
+    }
+}
+
 /// Each id told is one the driver made, at that path; one told as removed was removed; at no path
 /// were more births told than there were.
 ///
@@ -93,6 +113,32 @@ pub fn complete(events: &[Event], truth: &Truth) -> Rule {
         Some((id, life)) => {
             let path = String::from_utf8_lossy(&life.path);
             Err(Breach(format!("id {id} at {path} lives and was not told")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Every birth right below the watched root was told, be it without an id: that directory is
+/// watched all along. For a stream without a gap.
+///
+/// # Errors
+/// How many are missing, and where.
+pub fn every_birth(events: &[Event], truth: &Truth) -> Rule {
+    let mut left: BTreeMap<&[u8], i64> = BTreeMap::new();
+    for life in truth.lives.values().filter(|life| !life.path[1..].contains(&b'/')) {
+        *left.entry(&life.path).or_default() += 1;
+    }
+    for event in events {
+        if let EventKind::Appeared { cgroup, .. } = &event.kind
+            && let Some(births) = left.get_mut(cgroup.path.as_bytes())
+        {
+            *births -= 1;
+        }
+    }
+    match left.iter().find(|(_, left)| **left != 0) {
+        Some((path, left)) => {
+            let path = String::from_utf8_lossy(path);
+            Err(Breach(format!("{left} births at {path} were not told")))
         }
         None => Ok(()),
     }

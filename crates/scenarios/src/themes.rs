@@ -1,0 +1,51 @@
+//! The scenarios by theme: every line of what cgwatch must show.
+
+mod births;
+mod citizen;
+mod controllers;
+mod input;
+mod last_word;
+mod leaks;
+mod limits;
+mod local_events;
+mod memory;
+mod overflow;
+mod reader;
+mod reclaim;
+mod removal;
+
+use crate::{
+    Failure, Recording, Scenario, Tree,
+    contract::{Truth, every_birth, hold_against},
+};
+
+/// All of them, in the order in which they are best run.
+pub(crate) fn all() -> Vec<Scenario> {
+    [
+        births::SCENARIOS,
+        removal::SCENARIOS,
+        last_word::SCENARIOS,
+        memory::SCENARIOS,
+        controllers::SCENARIOS,
+        local_events::SCENARIOS,
+        overflow::SCENARIOS,
+        limits::SCENARIOS,
+        reader::SCENARIOS,
+        leaks::SCENARIOS,
+        citizen::SCENARIOS,
+        reclaim::SCENARIOS,
+        input::SCENARIOS,
+    ]
+    .concat()
+}
+
+/// Ends the recording of a whole tree, whose driver has stopped: everything is told, nothing is
+/// invented, and no birth in the tree's root, watched all along, is left out.
+fn judge(recording: Recording, tree: &Tree) -> Result<Vec<cgwatch::Event>, Failure> {
+    recording.settle(tree)?;
+    let (events, _) = recording.stop()?;
+    let truth: Truth = tree.truth();
+    hold_against(&events, &truth)?;
+    every_birth(&events, &truth)?;
+    Ok(events)
+}

@@ -1,0 +1,119 @@
+//! Too few watches, no permission, no privileges: it goes on, and says what is missing.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use cgwatch::{EventKind, GapReason};
+
+use crate::{
+    Circumstances, Environment, Failure, Outside,
+    Requirement::UserNamespace,
+    Scenario, Tree,
+    contract::{existence, hold, hold_against},
+    ensure,
+};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("limits-few-watches", few_watches).needs(&[UserNamespace]),
+    Scenario::new("limits-no-permission", no_permission),
+    Scenario::new("limits-unprivileged", unprivileged),
+];
+
+/// A user without any privileges.
+const NOBODY: u32 = 65534;
+
+/// With watches for a part of the tree only, the rest is swept: all that lives longer than a sweep
+/// takes is told, and the limit is named with its value.
+fn few_watches(environment: &Environment) -> Result<(), Failure> {
+    const WATCHES: u64 = 24;
+    let tree = Tree::plant(environment)?;
+    for n in 0..20 {
+        tree.make_all(&format!("old-{n}/child"))?;
+    }
+    let circumstances =
+        Circumstances { watches: Some(WATCHES), sweep_ms: 100, ..Circumstances::default() };
+    let outside = Outside::library(environment, tree.path(), circumstances)?;
+    let recording = &outside.recording;
+    recording.until("the limit that is reached", |event| {
+        matches!(&event.kind, EventKind::Gap { reason: GapReason::WatchLimit { .. }, .. })
+    })?;
+    for round in 0..environment.scale(20, 4) {
+        let branch = tree.make_all(&format!("new-{round}/child"))?;
+        for cgroup in &branch {
+            recording.until_appeared(cgroup)?;
+        }
+        // A change that only a sweep can find, if this one got no watch.
+        branch[0].write("cgroup.freeze", "1")?;
+        recording.until(format_args!("frozen of {:?}", branch[0]), |event| {
+            let EventKind::Changed { cgroup, new, .. } = &event.kind else { return false };
+            cgroup.id == Some(branch[0].id) && new.get("frozen") == Some(1)
+        })?;
+        for cgroup in branch.iter().rev() {
+            tree.remove(cgroup)?;
+        }
+        for cgroup in &branch {
+            recording.until_removed(cgroup)?;
+        }
+    }
+    let events = outside.stop()?;
+    hold_against(&events, &tree.truth())?;
+    let reason = events.iter().find_map(|event| match &event.kind {
+        EventKind::Gap { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    let Some(GapReason::WatchLimit { limit, value }) = reason else {
+        return Err(Failure::broken(format!("the first gap is because of {reason:?}")));
+    };
+    ensure!(limit.contains("watches"), "the limit is called {limit}");
+    ensure!(value == Some(WATCHES), "{limit} is {value:?}, but it was {WATCHES}");
+    Ok(())
+}
+
+/// One cgroup is closed to the user: everything else is told as ever, and nothing is invented.
+fn no_permission(environment: &Environment) -> Result<(), Failure> {
+    let tree = Tree::plant(environment)?;
+    let closed = tree.make_all("closed/child")?;
+    let permissions = fs::Permissions::from_mode(0o700);
+    let directory = &closed[0].directory;
+    fs::set_permissions(directory, permissions).map_err(Failure::driver("close", directory))?;
+    let circumstances =
+        Circumstances { user: Some(NOBODY), sweep_ms: 200, ..Circumstances::default() };
+    let outside = Outside::library(environment, tree.path(), circumstances)?;
+    let recording = &outside.recording;
+    for round in 0..environment.scale(20, 3) {
+        let branch = tree.make_all(&format!("open-{round}/child"))?;
+        for cgroup in &branch {
+            recording.until_appeared(cgroup)?;
+        }
+        for cgroup in branch.iter().rev() {
+            tree.remove(cgroup)?;
+            recording.until_removed(cgroup)?;
+        }
+    }
+    for cgroup in closed.iter().rev() {
+        tree.remove(cgroup)?;
+    }
+    recording.settle(&tree)?;
+    let events = outside.stop()?;
+    hold(&events)?;
+    Ok(existence(&events, &tree.truth())?)
+}
+
+/// Whoever may read the files may watch them.
+fn unprivileged(environment: &Environment) -> Result<(), Failure> {
+    let tree = Tree::plant(environment)?;
+    tree.make_all("old/child")?;
+    let circumstances = Circumstances { user: Some(NOBODY), ..Circumstances::default() };
+    let outside = Outside::library(environment, tree.path(), circumstances)?;
+    for round in 0..environment.scale(50, 5) {
+        let branch = tree.make_all(&format!("{round}/child"))?;
+        for cgroup in &branch {
+            outside.recording.until_appeared(cgroup)?;
+        }
+        for cgroup in branch.iter().rev() {
+            tree.remove(cgroup)?;
+            outside.recording.until_removed(cgroup)?;
+        }
+    }
+    outside.recording.settle(&tree)?;
+    Ok(hold_against(&outside.stop()?, &tree.truth())?)
+}

@@ -1,0 +1,143 @@
+//! The kernel's queue runs full of real events: a gap, a reconcile, and the books balance again.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use cgwatch::{Event, EventKind, GapReason, Options};
+
+use super::{last_word, memory};
+use crate::{
+    Environment, Failure, Recording,
+    Requirement::{HugeTlb, Memory},
+    Scenario, Tree,
+    contract::{balance, blame, hold_against},
+    ensure, huge_pages,
+};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("overflow-births", births),
+    Scenario::new("overflow-books", books).needs(&[HugeTlb]),
+    Scenario::new("overflow-kills", kills).needs(&[Memory]),
+];
+
+/// How many events the queue of a new inotify instance holds. In a guest, whose settings are its
+/// own, so few that it is soon full; put back when this is dropped.
+struct Queue {
+    length: usize,
+    put_back: Option<String>,
+}
+
+impl Queue {
+    const PATH: &str = "/proc/sys/fs/inotify/max_queued_events";
+
+    fn new(environment: &Environment) -> Result<Self, Failure> {
+        let path = PathBuf::from(Self::PATH);
+        let text = fs::read_to_string(&path).map_err(Failure::driver("read", &path))?;
+        if environment.guest {
+            fs::write(&path, "400").map_err(Failure::driver("write", &path))?;
+            return Ok(Self { length: 400, put_back: Some(text) });
+        }
+        let length = text.trim().parse();
+        let length = length.map_err(|_| Failure::broken(format!("driver: {text} events?")))?;
+        Ok(Self { length, put_back: None })
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        if let Some(text) = &self.put_back
+            && let Err(error) = fs::write(Path::new(Self::PATH), text)
+        {
+            eprintln!("{} stays short: {error}", Self::PATH);
+        }
+    }
+}
+
+fn is_overflow(event: &Event) -> bool {
+    matches!(event.kind, EventKind::Gap { reason: GapReason::QueueOverflow, .. })
+}
+
+/// While nobody drains the queue: so many births and deaths that it overflows, some survivors, and
+/// the deaths of some that were known. `count` may make the `n`th cgroup of `of` count something.
+fn overflow(
+    environment: &Environment,
+    tree: &Tree,
+    options: Options,
+    count: impl Fn(usize, usize, &crate::Cgroup) -> Result<(), Failure>,
+) -> Result<Recording, Failure> {
+    let queue = Queue::new(environment)?;
+    let recording = Recording::of_tree(environment, tree, options)?;
+    let known = (0..20).map(|n| tree.make(format!("known-{n}"))).collect::<Result<Vec<_>, _>>()?;
+    for cgroup in &known {
+        recording.until_appeared(cgroup)?;
+    }
+    recording.pause();
+    // One event for each birth and each death, and as many again to be sure.
+    let lives = queue.length;
+    for n in 0..lives {
+        let cgroup = tree.make(format!("unseen-{n}"))?;
+        count(n, lives, &cgroup)?;
+        tree.remove(&cgroup)?;
+    }
+    for (n, cgroup) in known.iter().enumerate() {
+        count(n, known.len(), cgroup)?;
+        if n % 2 == 0 {
+            tree.remove(cgroup)?;
+        }
+    }
+    let survivors = tree.make_all("survivor/child")?;
+    recording.resume();
+    recording.until("a gap", is_overflow)?;
+    for cgroup in &survivors {
+        recording.until_appeared(cgroup)?;
+    }
+    recording.settle(tree)?;
+    Ok(recording)
+}
+
+/// What lives is told, what died and was told is removed, and all goes on after it.
+fn births(environment: &Environment) -> Result<(), Failure> {
+    let tree = Tree::plant(environment)?;
+    let recording = overflow(environment, &tree, Options::new(), |_, _, _| Ok(()))?;
+    let (events, _) = recording.stop()?;
+    Ok(hold_against(&events, &tree.truth())?)
+}
+
+/// Nothing that was counted meanwhile is lost, though most of those who counted it were never told.
+fn books(environment: &Environment) -> Result<(), Failure> {
+    let tree = last_word::counting_tree(environment)?;
+    let count = |n: usize, of: usize, cgroup: &crate::Cgroup| {
+        if n % (of / 20).max(2) == 1 { huge_pages::refuse(&tree, cgroup, 2) } else { Ok(()) }
+    };
+    let recording = overflow(environment, &tree, last_word::options(), count)?;
+    let (file, key) = (huge_pages::FILE, huge_pages::KEY);
+    let grown = tree.root().count(file, key)?;
+    ensure!(grown > 0, "driver: nothing was counted");
+    recording.until_counted(tree.root(), file, key, grown)?;
+    recording.settle(&tree)?;
+    let (events, _) = recording.stop()?;
+    hold_against(&events, &tree.truth())?;
+    Ok(balance(&events, file, key, grown)?)
+}
+
+/// The same with OOM kills.
+fn kills(environment: &Environment) -> Result<(), Failure> {
+    let tree = memory::memory_tree(environment)?;
+    let count = |n: usize, of: usize, cgroup: &crate::Cgroup| {
+        if n % (of / 8).max(2) != 1 {
+            return Ok(());
+        }
+        memory::killed(&tree, cgroup, memory::doomed(cgroup)?)
+    };
+    let recording = overflow(environment, &tree, Options::new(), count)?;
+    let grown = tree.root().count(memory::FILE, memory::KILL)?;
+    ensure!(grown > 0, "driver: nothing was killed");
+    recording.until_counted(tree.root(), memory::FILE, memory::KILL, grown)?;
+    recording.settle(&tree)?;
+    let (events, _) = recording.stop()?;
+    hold_against(&events, &tree.truth())?;
+    balance(&events, memory::FILE, memory::KILL, grown)?;
+    Ok(blame(&events, &tree.truth(), memory::FILE, memory::KILL)?)
+}

@@ -1,0 +1,90 @@
+//! The kernel forgets directory entries under memory pressure. Then, even where removals are
+//! announced, they no longer are to whoever watches the file.
+//!
+//! Dropping the caches hits the whole machine, so this is shown in guests only.
+
+use std::{fs, os::fd::AsRawFd as _};
+
+use cgwatch::Options;
+use linux_notify::fanotify::{Fanotify, InitFlags, MarkFlags, Mask, Scope};
+use rustix::fs::{Mode, OFlags};
+
+use super::judge;
+use crate::{Cgroup, Environment, Failure, Recording, Requirement::Guest, Scenario, Tree};
+
+pub(crate) const SCENARIOS: &[Scenario] =
+    &[Scenario::new("reclaim-then-removal", then_removal).needs(&[Guest])];
+
+/// A mark that does not keep its inode: it goes when the entry of its file was reclaimed.
+struct Evidence(Option<Fanotify>);
+
+impl Evidence {
+    /// None on a kernel where cgroup files cannot be marked so (before 6.8); those announce no
+    /// removals that could be lost.
+    fn on(cgroup: &Cgroup) -> Result<Self, Failure> {
+        let path = cgroup.file("cgroup.events");
+        let file = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let group = Fanotify::new(InitFlags::empty())?;
+        let fd = std::os::fd::AsFd::as_fd(&file);
+        let mark = group.add(Scope::Inode, MarkFlags::EVICTABLE, Mask::MODIFY, fd);
+        Ok(Self(mark.is_ok().then_some(group)))
+    }
+
+    fn is_there(&self) -> Result<bool, Failure> {
+        let Some(group) = &self.0 else { return Ok(true) };
+        let fd = std::os::fd::AsFd::as_fd(group).as_raw_fd();
+        let path = format!("/proc/self/fdinfo/{fd}");
+        let text = fs::read_to_string(&path).map_err(Failure::driver("read", path))?;
+        Ok(!text.lines().any(|line| line.starts_with("fanotify ino:")))
+    }
+}
+
+fn drop_caches() -> Result<(), Failure> {
+    let path = "/proc/sys/vm/drop_caches";
+    fs::write(path, "2").map_err(Failure::driver("write", path))
+}
+
+/// Looks at every file, so that there are entries to reclaim: the kernel does not bother with few.
+fn look_at_everything(cgroups: &[Cgroup]) -> Result<(), Failure> {
+    for cgroup in cgroups {
+        let entries = fs::read_dir(&cgroup.directory);
+        for entry in entries.map_err(Failure::driver("list", &cgroup.directory))? {
+            let entry = entry.map_err(Failure::driver("list", &cgroup.directory))?;
+            entry.metadata().map_err(Failure::driver("stat", entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+fn then_removal(environment: &Environment) -> Result<(), Failure> {
+    let tree = Tree::plant(environment)?;
+    let recording = Recording::of_tree(environment, &tree, Options::new())?;
+    let siblings = (0..64).map(|n| tree.make(format!("sibling-{n}")));
+    let siblings = siblings.collect::<Result<Vec<_>, _>>()?;
+    for round in 0..5 {
+        let watched = tree.make(format!("watched-{round}"))?;
+        recording.until_appeared(&watched)?;
+        recording.until_appeared(&siblings[63])?;
+        look_at_everything(&siblings)?;
+        let evidence = Evidence::on(&siblings[0])?;
+        let tries = (0..20).try_fold(false, |gone, _| -> Result<bool, Failure> {
+            if gone {
+                return Ok(true);
+            }
+            drop_caches()?;
+            evidence.is_there()
+        });
+        if !tries? {
+            return Err(Failure::Skip("the kernel reclaimed nothing".into()));
+        }
+        // Changes go on being told: the watch keeps the inode.
+        watched.write("cgroup.freeze", "1")?;
+        recording.until(format_args!("frozen of {watched:?}"), |event| {
+            let cgwatch::EventKind::Changed { cgroup, new, .. } = &event.kind else { return false };
+            cgroup.id == Some(watched.id) && new.get("frozen") == Some(1)
+        })?;
+        tree.remove(&watched)?;
+        recording.until_removed(&watched)?;
+    }
+    judge(recording, &tree).map(drop)
+}
