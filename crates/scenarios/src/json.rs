@@ -136,6 +136,7 @@ impl<'v> Object<'v> {
                 Some(other) => return Err(format!("the confidence is {other}")),
             },
             shared_with: shared_with.into_iter().flatten().filter_map(Value::as_u64).collect(),
+            shared_count: self.0.get("shared_count").and_then(Value::as_u64).unwrap_or(0),
             unseen_in: self.0.get("unseen_in").and_then(Value::as_u64),
             host_oom_kill_at_most: self.0.get("host_oom_kill_at_most").and_then(Value::as_u64),
         })

@@ -93,8 +93,10 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
         }
         let others = match &event.kind {
             EventKind::Removed { unseen, .. } | EventKind::FileRemoved { unseen, .. } => {
-                if unseen.confidence == Some(Confidence::Shared) && unseen.shared_with.is_empty() {
-                    // With those that a gap swallowed, whoever they were.
+                // With some who died before, or with more than could be named.
+                let others = unseen.shared_with.len() as u64;
+                let unnamed = unseen.confidence == Some(Confidence::Shared) && others == 0;
+                if unnamed || others < unseen.shared_count {
                     continue;
                 }
                 unseen.shared_with.as_slice()
@@ -137,13 +139,15 @@ pub fn references(events: &[Event]) -> Rule {
         if let Some(other) = unseen.shared_with.iter().find(|&n| !told.contains(n)) {
             return Err(Breach::at(event, format_args!("shared with n {other}, never told")));
         }
-        // Shared with nobody that was told: with those that a gap swallowed.
         if unseen.confidence == Some(Confidence::Bounded) && !unseen.shared_with.is_empty() {
             let what = format_args!("{:?} but {:?}", unseen.confidence, unseen.shared_with);
             return Err(Breach::at(event, what));
         }
         if let Some(other) = unseen.unseen_in {
-            let stands = shares.get(&other).is_some_and(|u| u.shared_with.contains(&cgroup.n));
+            let stands = shares.get(&other).is_some_and(|in_other| {
+                let named = in_other.shared_with.len() as u64;
+                in_other.shared_with.contains(&cgroup.n) || named < in_other.shared_count
+            });
             if !stands {
                 return Err(Breach::at(event, format_args!("n {other} does not share with it")));
             }

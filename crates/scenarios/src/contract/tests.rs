@@ -39,6 +39,7 @@ fn unseen(amount: u64, shared_with: &[u64]) -> Unseen {
         files: vec![("memory.events".into(), Some(values(&[("oom_kill", amount)])))],
         confidence: Some(shared),
         shared_with: shared_with.to_vec(),
+        shared_count: shared_with.len() as u64,
         ..Unseen::default()
     }
 }
