@@ -85,19 +85,19 @@ pub fn run_in_child(scenario: &Scenario, environment: &Environment) -> Outcome {
         });
     }
     let outcome = receiver.recv_timeout(environment.limit(scenario.limit));
-    end(&mut child);
+    let status = end(&mut child);
     tree::fell(environment, child.id());
     drop(offer);
     match outcome {
         Ok(Some(outcome)) => outcome,
-        Ok(None) => Outcome::Fail("it died without a word".into()),
+        Ok(None) => Outcome::Fail(format!("it died without a word ({status})")),
         Err(_) => Outcome::Fail("its time was up".into()),
     }
 }
 
 /// Kills the child's whole process group and takes its exit status.
-fn end(child: &mut Child) {
+fn end(child: &mut Child) -> String {
     // ESRCH: all are gone already.
     let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
-    let _ = child.wait();
+    child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
 }

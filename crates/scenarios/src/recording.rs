@@ -6,7 +6,7 @@
 //! Lock order: the one mutex is a leaf.
 
 use std::{
-    fmt,
+    env, fmt, fs,
     io::{BufRead, BufReader},
     process::ChildStdout,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -258,6 +258,10 @@ impl Recording {
         let watcher = self.taker.join();
         let watcher = watcher.map_err(|_| Failure::broken("the reader panicked"))?;
         let mut state = self.shared.state();
+        if let Some(path) = env::var_os("SCENARIO_STREAM") {
+            // For people who look into a failure.
+            let _ = fs::write(path, format!("{:#?}", state.events));
+        }
         match state.over.take() {
             Some(why) if why != ENDED => Err(Failure::Broken(why)),
             _ => Ok((std::mem::take(&mut state.events), watcher)),

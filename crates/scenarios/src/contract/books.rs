@@ -73,11 +73,14 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
     let mut counted: HashMap<u64, i128> = HashMap::new();
     for event in events {
         let Some(cgroup) = event.kind.cgroup() else { continue };
-        let real = cgroup.id.map(|id| i128::from(truth.counted(id, file, key)));
         let amount = match &event.kind {
             EventKind::Appeared { .. } => {
-                // One without an id may be any: it is held against nobody.
-                counted.insert(cgroup.n, real.unwrap_or(i128::MAX / 4));
+                let real = match cgroup.id {
+                    Some(id) => truth.counted(id, file, key),
+                    // Any of those that were there.
+                    None => truth.counted_at(cgroup.path.as_bytes(), file, key),
+                };
+                counted.insert(cgroup.n, i128::from(real));
                 continue;
             }
             EventKind::Changed { file: changed, delta, own, .. } if &**changed == file => {

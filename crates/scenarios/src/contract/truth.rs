@@ -31,6 +31,13 @@ impl Truth {
         let counted = self.lives.get(&id).map(|life| &life.counted);
         counted.and_then(|all| all.get(&(file.into(), key.into()))).copied().unwrap_or(0)
     }
+
+    /// What all that ever were at a path counted at themselves.
+    #[must_use]
+    pub fn counted_at(&self, path: &[u8], file: &str, key: &str) -> u64 {
+        let there = self.lives.iter().filter(|(_, life)| life.path == path);
+        there.map(|(&id, _)| self.counted(id, file, key)).sum()
+    }
 }
 
 impl Truth {

@@ -112,8 +112,8 @@ fn changed<'e>(event: &'e Event, told: &mut Told<'e>) -> Rule {
 }
 
 /// What emptied a cgroup is told before that it is empty: after `populated` 0 of an instance
-/// nothing more is told of `key` of `file`, neither as a change nor as unseen. For cgroups that are
-/// populated once.
+/// nothing more is told that it counted itself as `key` of `file`, neither as a change nor as
+/// unseen. For cgroups that are populated once.
 ///
 /// # Errors
 /// The first change that comes too late.
@@ -121,11 +121,12 @@ pub fn kill_before_empty(events: &[Event], file: &str, key: &str) -> Rule {
     let mut empty = HashSet::new();
     for event in events {
         let (n, told) = match &event.kind {
-            EventKind::Changed { cgroup, file: changed, new, .. } => {
+            EventKind::Changed { cgroup, file: changed, new, own, delta, .. } => {
                 if &**changed == "cgroup.events" && new.get("populated") == Some(0) {
                     empty.insert(cgroup.n);
                 }
-                (cgroup.n, &**changed == file && new.get(key).is_some())
+                let own = own.as_ref().unwrap_or(delta).get(key).unwrap_or(0);
+                (cgroup.n, &**changed == file && own > 0)
             }
             EventKind::Removed { cgroup, unseen, .. } => (cgroup.n, unseen.get(file, key) > 0),
             _ => continue,

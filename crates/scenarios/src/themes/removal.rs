@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cgwatch::{Depth, EventKind, Options, Watcher};
+use cgwatch::{Depth, Options, Watcher};
 use rustix::{
     fs::{Mode, OFlags},
     mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount},
@@ -150,10 +150,7 @@ fn after_a_kill(environment: &Environment) -> Result<(), Failure> {
         let branch = tree.make_all("service/worker")?;
         let [service, worker] = branch.as_slice() else { return Err(Failure::broken("two")) };
         let mut process = Worker::ready(Task::Idle(&worker.directory))?;
-        recording.until(format_args!("populated of {worker:?}"), |event| {
-            let EventKind::Changed { cgroup, new, .. } = &event.kind else { return false };
-            cgroup.id == Some(worker.id) && new.get("populated") == Some(1)
-        })?;
+        recording.until_counted(worker, "cgroup.events", "populated", 1)?;
         service.write("cgroup.kill", "1")?;
         process.wait()?;
         tree.remove(worker)?;
