@@ -52,6 +52,7 @@ pub(crate) fn update_lists() -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("apt has no lists of packages; as root: apt-get update");
     }
+    println!("updating apt's lists of packages");
     process::run(apt_get().arg("update"))
 }
 

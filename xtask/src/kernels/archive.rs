@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Error, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::series::{SUITES, Series};
 use crate::{debian, process, workspace};
@@ -201,11 +201,11 @@ impl Archive {
         let output = self.apt("apt-get").args(["update", "--error-on=any"]).output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         // A suite that has left the mirrors is told as such; anything else is a failure.
-        let failed = said
-            .lines()
-            .any(|line| line.starts_with("E:") && !line.contains("does not have a Release file"));
-        if failed {
-            return Err(Error::msg(said.trim_end().to_owned()).context("apt-get update"));
+        let complaint = said.lines().find(|line| {
+            line.starts_with(['E', 'W']) && !line.contains("does not have a Release file")
+        });
+        if let Some(complaint) = complaint {
+            bail!("apt-get update: {complaint}");
         }
         File::create(stamp)?;
         Ok(())
