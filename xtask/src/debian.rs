@@ -58,6 +58,6 @@ pub(crate) fn update_lists() -> Result<()> {
 
 fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
-    command.args(["--quiet=2"]).env("DEBIAN_FRONTEND", "noninteractive");
+    command.args(["--quiet=2", "-o=Dpkg::Use-Pty=0"]).env("DEBIAN_FRONTEND", "noninteractive");
     command
 }

@@ -41,11 +41,13 @@ impl Machine<'_> {
         let console = self.kernel.folder.join("console.log");
         File::create(&console)?;
         println!("{}: booting", self.kernel.series);
+        let start = Instant::now();
         let mut guest = self.command(&console).spawn().context("qemu-system-x86_64")?;
         let follower = self.show_console.then(|| follow(&console, &guest)).transpose()?;
         // Just asked for, so it is there.
         let results = guest.stdout.take().context("no pipe to the guest")?;
         let mut report = self.listen(&lines(results));
+        report.took = start.elapsed();
         // In most cases it is gone already.
         let _ = guest.kill();
         guest.wait()?;

@@ -12,7 +12,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Error, Result};
 
@@ -79,7 +79,6 @@ pub(crate) struct Matrix {
 struct Run {
     series: Series,
     report: Report,
-    took: Duration,
 }
 
 impl Matrix {
@@ -147,10 +146,9 @@ pub(crate) fn run(options: &Options) -> Result<Matrix> {
             limit: Duration::from_secs(60 * options.minutes),
             show_console: options.console,
         };
-        let start = Instant::now();
         let report = machine.run()?;
         let good = report.is_good();
-        matrix.runs.push(Run { series, report, took: start.elapsed() });
+        matrix.runs.push(Run { series, report });
         if !good && !options.keep_going {
             break;
         }

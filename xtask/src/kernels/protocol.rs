@@ -24,6 +24,8 @@ pub(crate) struct Report {
     /// The kernel's release.
     pub(crate) release: Option<String>,
     pub(crate) outcomes: Vec<Outcome>,
+    /// From power on to power off.
+    pub(crate) took: Duration,
     /// What is wrong with the report itself.
     pub(crate) flaw: Option<String>,
     begun: Option<(String, Instant)>,

@@ -41,7 +41,7 @@ pub(super) fn render(runs: &[Run]) -> String {
     }
     for run in runs {
         let release = run.report.release.as_deref().unwrap_or("no kernel");
-        let took = run.took.as_secs();
+        let took = run.report.took.as_secs();
         let _ = write!(notes, "{}: {release}, {took} s", run.series);
         if let Some(flaw) = &run.report.flaw {
             let _ = write!(notes, ": FAILED: {flaw}");

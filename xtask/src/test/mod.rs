@@ -5,6 +5,7 @@
 mod steps;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -90,14 +91,12 @@ pub(crate) fn task(options: &Options) -> Result<ExitCode> {
     for one in &done {
         println!("{}", one.line());
     }
-    let [passed, failed, skipped] = count(&done);
-    let note = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
-    if strict && skipped > 0 {
+    let counts = Counts::of(&done);
+    if strict && counts.skipped > 0 {
         println!("what was skipped counts as failed, since CI=true");
     }
-    println!("{passed} passed, {failed} failed{note}");
-    let good = failed == 0 && !(strict && skipped > 0);
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    println!("{counts}");
+    Ok(if counts.are_good(strict) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Step {
@@ -134,15 +133,81 @@ impl Done {
     }
 }
 
-/// How many passed, failed, were skipped.
-fn count(done: &[Done]) -> [usize; 3] {
-    let mut counts = [0; 3];
-    for one in done {
-        counts[match one.ending {
-            Ok(Ending::Passed(_)) => 0,
-            Err(_) => 1,
-            Ok(Ending::Skipped(_)) => 2,
-        }] += 1;
+/// How many steps ended how.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Counts {
+    fn of(done: &[Done]) -> Self {
+        let mut counts = Self::default();
+        for one in done {
+            *match one.ending {
+                Ok(Ending::Passed(_)) => &mut counts.passed,
+                Ok(Ending::Skipped(_)) => &mut counts.skipped,
+                Err(_) => &mut counts.failed,
+            } += 1;
+        }
+        counts
     }
-    counts
+
+    fn are_good(&self, strict: bool) -> bool {
+        self.failed == 0 && !(strict && self.skipped > 0)
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} passed, {} failed", self.passed, self.failed)?;
+        if self.skipped > 0 {
+            write!(formatter, ", {} skipped", self.skipped)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    fn counts(endings: impl IntoIterator<Item = Result<Ending>>) -> Counts {
+        let done = endings.into_iter().map(|ending| Done {
+            step: Step::Format,
+            took: Duration::ZERO,
+            ending,
+        });
+        Counts::of(&done.collect::<Vec<_>>())
+    }
+
+    fn passed() -> Result<Ending> {
+        Ok(Ending::Passed(None))
+    }
+
+    fn skipped() -> Result<Ending> {
+        Ok(Ending::Skipped("no such program".into()))
+    }
+
+    #[test]
+    fn a_failure_is_one_everywhere() {
+        let counts = counts([passed(), Err(anyhow!("broken")), passed()]);
+        assert!(!counts.are_good(false) && !counts.are_good(true));
+        assert_eq!(counts.to_string(), "2 passed, 1 failed");
+    }
+
+    #[test]
+    fn a_skip_is_a_failure_only_where_all_must_run() {
+        let counts = counts([passed(), skipped()]);
+        assert!(counts.are_good(false) && !counts.are_good(true));
+        assert_eq!(counts.to_string(), "1 passed, 0 failed, 1 skipped");
+    }
+
+    #[test]
+    fn all_passed_is_good() {
+        assert!(counts([passed(), passed()]).are_good(true));
+    }
 }
