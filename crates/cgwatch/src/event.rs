@@ -223,6 +223,18 @@ impl<T> Default for Values<T> {
     }
 }
 
+impl Values<u64> {
+    /// Adds amounts, key by key.
+    pub(crate) fn merge(&mut self, amounts: Self) {
+        for (key, amount) in amounts.0 {
+            match self.0.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, sum)) => *sum = sum.saturating_add(amount),
+                None => self.0.push((key, amount)),
+            }
+        }
+    }
+}
+
 impl<T: Copy> Values<T> {
     /// The value of a key.
     #[must_use]

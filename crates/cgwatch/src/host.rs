@@ -63,6 +63,7 @@ struct Base {
 #[derive(Debug)]
 pub struct HostDir {
     fd: OwnedFd,
+    device: u64,
     /// Which of [`HostWorld::names`] were looked up through it since it was last seen alive.
     used: u128,
 }
@@ -190,6 +191,14 @@ fn stat_of(fd: &OwnedFd) -> Result<(Stat, u64), Errno> {
     Ok((Stat { id: stat.st_ino, subdirectories: links.checked_sub(2) }, stat.st_dev))
 }
 
+fn on_device(fd: OwnedFd, expected: u64) -> Result<(HostDir, Stat), Errno> {
+    let (stat, device) = stat_of(&fd)?;
+    if device != expected {
+        return Err(Errno::NOENT); // something else is mounted there
+    }
+    Ok((HostDir { fd, device, used: 0 }, stat))
+}
+
 impl World for HostWorld {
     type Dir = HostDir;
 
@@ -213,11 +222,12 @@ impl World for HostWorld {
             }
             open(fd.as_fd(), rest)?
         };
-        let (stat, device) = stat_of(&fd)?;
-        if device != base.device {
-            return Err(Errno::NOENT); // something else is mounted there
-        }
-        Ok((HostDir { fd, used: 0 }, stat))
+        on_device(fd, base.device)
+    }
+
+    fn open_child(&mut self, dir: &mut HostDir, name: &[u8]) -> Result<(HostDir, Stat), Errno> {
+        let fd = rustix::fs::openat(&dir.fd, name, DIRECTORY, Mode::empty())?;
+        on_device(fd, dir.device)
     }
 
     fn stat(&mut self, dir: &mut HostDir) -> Result<Stat, Errno> {

@@ -75,6 +75,10 @@ pub trait World {
     /// Opens the directory at `path`, relative to the base with this number; empty for the base.
     fn open(&mut self, base: usize, path: &[u8]) -> Result<(Self::Dir, Stat), Errno>;
 
+    /// Opens a directory in an open one: what is found is a child of that very directory, even if
+    /// its path means another by now.
+    fn open_child(&mut self, dir: &mut Self::Dir, name: &[u8]) -> Result<(Self::Dir, Stat), Errno>;
+
     /// Looks at an open directory again.
     fn stat(&mut self, dir: &mut Self::Dir) -> Result<Stat, Errno>;
 

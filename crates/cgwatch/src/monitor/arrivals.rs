@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use indexmap::IndexMap;
+
 use super::{
     Monitor,
     books::{Node, NodeKey, Watched},
@@ -20,18 +22,46 @@ impl<W: World> Monitor<W> {
         if std::mem::take(&mut self.hints.above) {
             self.check_roots(LearnedFrom::Parent);
         }
-        for ((dir, name), records) in std::mem::take(&mut self.hints.names) {
-            if self.books.living(dir).is_some() {
-                self.take_name(dir, &name, records);
+        let books = &self.books;
+        let all = self.hints.take_names(|key| books.get(key).map_or(0, |node| node.depth));
+        for (key, names) in all {
+            if self.books.living(key).is_none() {
+                continue;
+            }
+            match self.open(key) {
+                Ok(Some(mut dir)) => {
+                    for (name, records) in names {
+                        self.take_name(key, &mut dir, &name, records);
+                    }
+                    self.world.close(dir);
+                }
+                Ok(None) => {
+                    self.take_names_of_dead(key, names);
+                    self.bury_tree(key, LearnedFrom::Lookup);
+                }
+                Err(_) => self.books.set_unwatched(key, true), // a sweep must look
             }
         }
     }
 
-    fn take_name(&mut self, dir: NodeKey, name: &[u8], records: Records) {
+    /// Of a directory that is dead, all bearers of all names are dead.
+    fn take_names_of_dead(&mut self, dir: NodeKey, names: IndexMap<Box<[u8]>, Records>) {
+        for (name, records) in names {
+            let known = self.books.child(dir, &name);
+            let known_ahead = known.and_then(|key| self.books.get(key)).map(|node| node.ahead);
+            let ahead = known_ahead.unwrap_or_else(|| self.take_ahead(dir, &name));
+            let (unnamed, _) = names::account(ahead, records, Found::Nothing);
+            for _ in 0..unnamed {
+                self.tell_unnamed(dir, &name);
+            }
+        }
+    }
+
+    fn take_name(&mut self, dir: NodeKey, opened: &mut W::Dir, name: &[u8], records: Records) {
         let known = self.books.child(dir, name);
         let known_ahead = known.and_then(|key| self.books.get(key)).map(|node| node.ahead);
         let ahead = known_ahead.unwrap_or_else(|| self.take_ahead(dir, name));
-        let looked_up = self.look_up(dir, name);
+        let looked_up = self.world.open_child(opened, name);
         let found = match &looked_up {
             Err(errno) if is_gone(*errno) => Found::Nothing,
             Err(_) => {
@@ -70,26 +100,12 @@ impl<W: World> Monitor<W> {
         self.ahead.swap_remove(&(dir, Box::from(name))).unwrap_or(Ahead::NO)
     }
 
-    /// Opens a child by its name.
-    pub(crate) fn look_up(
-        &mut self,
-        dir: NodeKey,
-        name: &[u8],
-    ) -> rustix::io::Result<(W::Dir, Stat)> {
-        let base = self.push_full_path(dir);
-        if !self.path.is_empty() {
-            self.path.push(b'/');
-        }
-        self.path.extend(name);
-        self.world.open(base, &self.path)
-    }
-
     /// One was born here and gone before it could be opened.
     fn tell_unnamed(&mut self, dir: NodeKey, name: &[u8]) {
         self.begin_kin(dir);
+        self.touched.insert(dir);
         let n = self.books.next_instance();
         let Some(parent) = self.books.get_mut(dir) else { return };
-        parent.flags.bereaved = true;
         let mut node = Node::new(n, 0, parent.root);
         node.depth = parent.depth + 1;
         node.parent = Some(dir);
@@ -142,25 +158,31 @@ impl<W: World> Monitor<W> {
     pub(crate) fn settle_in(&mut self, key: NodeKey, dir: W::Dir) {
         let mut below = VecDeque::new();
         let children = self.settle_in_one(key, dir);
-        below.push_back((key, children));
+        if !children.is_empty() {
+            below.push_back((key, children));
+        }
         while let Some((parent, names)) = below.pop_front() {
+            let Ok(Some(mut dir)) = self.open(parent) else { continue };
             let mut met = false;
             for name in names {
                 if self.books.living(parent).is_none() || self.books.child(parent, &name).is_some()
                 {
                     continue;
                 }
-                let Ok((dir, stat)) = self.look_up(parent, &name) else { continue };
+                let Ok((child_dir, stat)) = self.world.open_child(&mut dir, &name) else {
+                    continue;
+                };
                 let Some(child) = self.enter(parent, &name, stat, Ahead::LISTED) else {
-                    self.world.close(dir);
+                    self.world.close(child_dir);
                     continue;
                 };
                 met = true;
-                let children = self.settle_in_one(child, dir);
+                let children = self.settle_in_one(child, child_dir);
                 if !children.is_empty() {
                     below.push_back((child, children));
                 }
             }
+            self.world.close(dir);
             if met && self.taking_baseline {
                 self.rebase(parent);
             }
@@ -248,12 +270,16 @@ impl<W: World> Monitor<W> {
             let limit = self.world.watch_limit();
             let reason = GapReason::WatchLimit { limit: limit.name, value: limit.value };
             self.untold.push_gap(reason);
-            self.untold.push_ready(true);
+            if !self.taking_baseline {
+                self.untold.push_ready(true);
+            }
         }
     }
 
     /// A cgroup is gone, and with it all below it. Its removal is told once it is settled.
     pub(crate) fn bury_tree(&mut self, key: NodeKey, learned_from: LearnedFrom) {
+        // What was born and died in it stands in records that may not have been read yet.
+        let _ = self.drain();
         let mut all = vec![key];
         let mut at = 0;
         while let Some(&key) = all.get(at) {
@@ -261,20 +287,21 @@ impl<W: World> Monitor<W> {
             at += 1;
         }
         for &dead in all.iter().rev() {
+            let names = self.hints.take_names_in(dead);
+            self.take_names_of_dead(dead, names);
             self.unwatch_node(dead);
+            self.close_account(dead);
             let Some(node) = self.books.get_mut(dead).filter(|node| !node.flags.dead) else {
                 continue;
             };
             node.read_ns = self.now_ns;
             let (parent, ahead) = (node.parent, node.ahead);
             if let Some(parent) = parent {
-                if ahead != Ahead::NO && dead == key {
+                if ahead != Ahead::NO {
                     let name = node.name.clone();
                     self.ahead.insert((parent, name), ahead);
                 }
-                if let Some(parent) = self.books.get_mut(parent) {
-                    parent.flags.bereaved = true;
-                }
+                self.touched.insert(parent);
             }
             self.books.bury(dead);
             self.rests.swap_remove(&dead);

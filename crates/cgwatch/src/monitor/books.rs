@@ -69,8 +69,6 @@ pub(crate) struct Flags {
     pub(crate) settled: bool,
     /// It has or had a child, so its counters are not all its own: see [`Kin`].
     pub(crate) has_kin: bool,
-    /// A child of it died, so something dead may count late.
-    pub(crate) bereaved: bool,
 }
 
 /// One control file of a cgroup.
@@ -89,7 +87,7 @@ pub(crate) struct File {
 
 /// Whose a hierarchical file's counts are. `total - own - accounted` is what is still unaccounted
 /// for: counts of descendants that no event has told yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Kin {
     /// The `.local` twin, by the keys of the file.
     pub(crate) own: Box<[u64]>,

@@ -102,11 +102,7 @@ impl<W: World> Monitor<W> {
             self.world.unwatch(wd);
         }
         self.losses.push(Loss { key, file: Some(file), learned_from });
-        if let Some(parent) = self.books.get(key).and_then(|node| node.parent)
-            && let Some(parent) = self.books.get_mut(parent)
-        {
-            parent.flags.bereaved = true;
-        }
+        self.touched.extend(self.books.get(key).and_then(|node| node.parent));
     }
 
     /// Looks at cgroups of which something may be gone.
@@ -158,24 +154,34 @@ impl<W: World> Monitor<W> {
         if self.notified && node.wd.is_none() && wants_watch {
             self.watch_directory(key, dir);
         }
-        self.rewatch_files(key, dir);
+        self.check_watches(key, dir, learned_from);
         let all: Vec<FileId> = self.schemas.files().collect();
         self.read_files(key, dir, &all, learned_from);
         self.add_files(key, dir);
     }
 
-    fn rewatch_files(&mut self, key: NodeKey, dir: &mut W::Dir) {
+    /// Sets missing watches, and finds files that were replaced: watching the same inode gives the
+    /// same watch.
+    fn check_watches(&mut self, key: NodeKey, dir: &mut W::Dir, learned_from: LearnedFrom) {
         let Some(node) = self.books.get(key).filter(|_| self.notified) else { return };
-        let bare = node.files.iter().filter(|file| file.present && file.wd.is_none());
-        let bare: Vec<_> = bare.map(|file| file.file).collect();
-        for file in bare {
+        let present = node.files.iter().filter(|file| file.present);
+        let present: Vec<_> = present.map(|file| (file.file, file.wd)).collect();
+        for (file, had) in present {
             let spec = self.schemas.spec(file);
             if !spec.notifies {
                 continue;
             }
             let name = spec.name.clone();
             match self.world.watch_file(dir, &name) {
-                Ok(wd) => self.note_watch(wd, Watched::File(key, file)),
+                Ok(wd) if had == Some(wd) => {}
+                Ok(wd) => {
+                    if had.is_some() {
+                        // The new file is added with this very watch.
+                        self.lose_file(key, file, learned_from);
+                    } else {
+                        self.note_watch(wd, Watched::File(key, file));
+                    }
+                }
                 Err(errno) => self.could_not_watch(key, errno),
             }
         }
@@ -242,7 +248,6 @@ impl<W: World> Monitor<W> {
         }
         if let Some(node) = self.books.get_mut(key) {
             node.flags.has_kin = true;
-            node.flags.bereaved = true;
         }
         self.rebase_open(key, dir, false);
     }

@@ -3,7 +3,7 @@
 //! Bounded: what is many for one file or name is kept once; more than [`MANY`] names at once count
 //! as an overflow.
 
-use indexmap::{IndexMap, IndexSet};
+use indexmap::{IndexMap, IndexSet, map::Entry};
 
 use super::{
     books::{Books, NodeKey, Watched},
@@ -17,8 +17,10 @@ const MANY: usize = 1 << 16;
 
 #[derive(Debug, Default)]
 pub(crate) struct Hints {
-    /// Names that came or went in a watched directory.
-    pub(crate) names: IndexMap<(NodeKey, Box<[u8]>), Records>,
+    /// Names that came or went, by the watched directory.
+    pub(crate) names: IndexMap<NodeKey, IndexMap<Box<[u8]>, Records>>,
+    /// How many they are.
+    many: usize,
     /// Event files that changed.
     pub(crate) wakes: IndexSet<(NodeKey, FileId)>,
     /// Cgroups of which something may be gone.
@@ -72,12 +74,14 @@ impl Hints {
     fn take_name(&mut self, on: Option<Watched>, name: &[u8], birth: bool) {
         match on {
             Some(Watched::Directory(key)) => {
-                let records = self.names.entry((key, name.into()));
+                let records = self.names.entry(key).or_default().entry(name.into());
+                self.many += usize::from(matches!(records, Entry::Vacant(_)));
                 records
                     .and_modify(|records| records.push(birth))
                     .or_insert_with(|| Records::one(birth));
-                if self.names.len() > MANY {
+                if self.many > MANY {
                     self.names.clear();
+                    self.many = 0;
                     self.overflow = true;
                 }
             }
@@ -94,6 +98,25 @@ impl Hints {
             Some(Watched::AboveRoots) => self.above = true,
             None => {}
         }
+    }
+
+    /// All names that came or went, those of the deepest directories first: a directory's own death
+    /// comes after all that happened in it.
+    pub(crate) fn take_names(
+        &mut self,
+        depth: impl Fn(NodeKey) -> u32,
+    ) -> IndexMap<NodeKey, IndexMap<Box<[u8]>, Records>> {
+        self.many = 0;
+        let mut names = std::mem::take(&mut self.names);
+        names.sort_by_cached_key(|key, _| std::cmp::Reverse(depth(*key)));
+        names
+    }
+
+    /// The names that came or went in one directory.
+    pub(crate) fn take_names_in(&mut self, dir: NodeKey) -> IndexMap<Box<[u8]>, Records> {
+        let names = self.names.swap_remove(&dir).unwrap_or_default();
+        self.many = self.many.saturating_sub(names.len());
+        names
     }
 
     /// Forgets everything.

@@ -12,7 +12,10 @@
 //! * Children die before their parents, in the books too.
 
 mod arrivals;
+mod attribute;
 mod books;
+#[cfg(test)]
+mod fake;
 mod files;
 mod hints;
 mod names;
@@ -23,6 +26,8 @@ mod schema;
 mod settle;
 mod sweep;
 mod tell;
+#[cfg(test)]
+mod tests;
 mod untold;
 
 use std::{collections::VecDeque, path::Path};
@@ -67,6 +72,8 @@ pub(crate) struct Monitor<W: World> {
     /// Parents with an unaccounted rest and when it is due to be called late.
     rests: IndexMap<NodeKey, u64>,
     mount: MountOptions,
+    /// They changed, and the books were not opened anew since.
+    mount_switched: bool,
     host_kills: Option<u64>,
     told_kills: u64,
     /// How long the last look at unaccounted rests took.
@@ -108,6 +115,7 @@ impl<W: World> Monitor<W> {
             ahead: IndexMap::new(),
             rests: IndexMap::new(),
             mount: MountOptions::default(),
+            mount_switched: false,
             host_kills: None,
             told_kills: 0,
             audit_ns: 0,
@@ -170,7 +178,11 @@ impl<W: World> Monitor<W> {
             self.take_controls();
             self.take_wakes();
             self.settle();
+            if self.mount_switched && self.losses.is_empty() {
+                self.rebase_all();
+            }
         }
+        self.watch_rests();
     }
 
     /// The next event, if there is one.
@@ -252,6 +264,25 @@ impl<W: World> Monitor<W> {
             unwatched: if self.notified { self.books.unwatched() } else { self.books.alive() },
             pending: self.untold.len(),
         }
+    }
+
+    #[cfg(test)]
+    fn dump(&self) -> Vec<String> {
+        self.books
+            .iter()
+            .map(|(k, n)| {
+                format!(
+                    "{k:?} id {} dead {} kin {} files {:?}",
+                    n.id,
+                    n.flags.dead,
+                    n.flags.has_kin,
+                    n.files
+                        .iter()
+                        .map(|f| (f.file, f.present, f.total.clone(), f.kin.clone()))
+                        .collect::<Vec<_>>()
+                )
+            })
+            .collect()
     }
 
     /// The watched roots with their ids.

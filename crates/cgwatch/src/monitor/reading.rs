@@ -79,6 +79,8 @@ impl<W: World> Monitor<W> {
                 for file in gone {
                     self.lose_file(key, file, learned_from);
                 }
+                // One that was replaced is there again, with a new baseline.
+                self.add_files(key, dir);
             }
             Err(_) => self.books.set_unwatched(key, true),
         }
@@ -114,7 +116,8 @@ impl<W: World> Monitor<W> {
         self.world.read(dir, name, &mut self.text)
     }
 
-    /// Reads a file into the books; tells whether it changed.
+    /// Reads a file into the books; tells whether it changed. ESTALE: its counters fell, so it is
+    /// another file than it was (its controller was switched off and on).
     pub(crate) fn read_total(
         &mut self,
         key: NodeKey,
@@ -134,6 +137,13 @@ impl<W: World> Monitor<W> {
         if schema == before && *self.values == *slot.total {
             return Ok(false);
         }
+        let fell = slot.total.iter().zip(&self.values).any(|(old, new)| new < old);
+        if fell && self.schemas.spec(file).counts() && !self.look_at_mount() {
+            return Err(Errno::STALE);
+        }
+        let Some(slot) = self.books.get_mut(key).and_then(|node| node.present_mut(file)) else {
+            return Ok(false);
+        };
         self.untold.keep(key, slot);
         let total: Box<[u64]> = self.values.as_slice().into();
         let old = std::mem::replace(&mut slot.total, total.clone());

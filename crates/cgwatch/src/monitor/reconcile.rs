@@ -50,12 +50,22 @@ impl<W: World> Monitor<W> {
                 names.push(name.into());
             }
         });
-        self.world.close(dir);
         match listed {
-            Ok(()) => {}
-            Err(errno) if is_gone(errno) => return,
-            Err(_) => return self.books.set_unwatched(key, true),
+            Ok(()) => self.compare_names(key, &mut dir, names, ahead, learned_from),
+            Err(errno) if is_gone(errno) => {}
+            Err(_) => self.books.set_unwatched(key, true),
         }
+        self.world.close(dir);
+    }
+
+    fn compare_names(
+        &mut self,
+        key: NodeKey,
+        dir: &mut W::Dir,
+        mut names: Vec<Box<[u8]>>,
+        ahead: Ahead,
+        learned_from: LearnedFrom,
+    ) {
         names.sort_unstable();
         let known: Vec<_> = self.books.children(key).collect();
         for child in known {
@@ -68,7 +78,7 @@ impl<W: World> Monitor<W> {
             }
         }
         for name in names {
-            let Ok((handle, stat)) = self.look_up(key, &name) else { continue };
+            let Ok((handle, stat)) = self.world.open_child(dir, &name) else { continue };
             let known = self.books.child(key, &name);
             if known.and_then(|child| self.books.get(child)).is_some_and(|n| n.id == stat.id) {
                 self.world.close(handle);

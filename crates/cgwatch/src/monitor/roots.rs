@@ -61,10 +61,11 @@ impl<W: World> Monitor<W> {
         let path = path.to_owned();
         self.roots.push(WatchedRoot { key, file_path, base, path, depth, above, number });
         self.untold.touch(&mut self.books, key);
+        let limit_told = self.watch_limit_told;
         self.taking_baseline = true;
         self.settle_in(key, dir);
         self.taking_baseline = false;
-        self.untold.push_ready(false);
+        self.untold.push_ready(self.watch_limit_told && !limit_told);
         self.drain()?;
         self.take_in();
         self.turn_timers()

@@ -48,6 +48,13 @@ impl FileSpec {
     }
 }
 
+impl FileSpec {
+    /// Its values only ever grow.
+    pub(crate) fn counts(&self) -> bool {
+        !self.states && (self.name.ends_with(".events") || self.name.ends_with(".events.local"))
+    }
+}
+
 /// The keys of a file, in its order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Schema {

@@ -9,13 +9,15 @@
 //! The amount stands in exactly one event: the removal of the last that died in one settlement, or,
 //! with no removal pending, as `late` in a `changed` of the parent.
 
+use std::collections::HashMap;
+
 use indexmap::IndexSet;
 
-use super::{Monitor, books::NodeKey, schema::FileId, untold::Removal};
-use crate::{Confidence, GapReason, LearnedFrom, Unseen, Values, world::World};
+use super::{Monitor, books::NodeKey, schema::FileId};
+use crate::{GapReason, LearnedFrom, Values, world::World};
 
-/// How many instances a `shared_with` names at most.
-const SHARERS: usize = 64;
+/// What parents counted and nobody told.
+pub(crate) type LeftOver = HashMap<(NodeKey, FileId), Values<u64>>;
 
 /// A cgroup (or one of its files) that is gone and not settled yet.
 #[derive(Debug)]
@@ -31,44 +33,38 @@ impl<W: World> Monitor<W> {
     /// next round.
     pub(crate) fn settle(&mut self) {
         if self.losses.is_empty() {
-            self.watch_rests();
             return;
         }
+        /// Whoever dies while others are settled is settled with them, but not for ever.
+        const ROUNDS: usize = 8;
         let mut parents = IndexSet::new();
-        let mut any_counters = false;
-        for loss in &self.losses {
-            if self.counts(loss) {
-                any_counters = true;
-                parents.extend(self.account_of(loss));
+        let mut left_over = LeftOver::new();
+        let mut known = 0;
+        for _ in 0..ROUNDS {
+            for loss in &self.losses[known..] {
+                parents.extend(self.account_of(loss).filter(|parent| self.sums_up(*parent)));
+            }
+            if known == self.losses.len() {
+                break;
+            }
+            known = self.losses.len();
+            if known > 0 && !parents.is_empty() && !self.look_at_mount() {
+                self.close_in(&parents, &mut left_over);
             }
         }
-        let mount_changed = any_counters && self.look_at_mount();
-        self.close_in(&parents);
-        let losses = std::mem::take(&mut self.losses);
-        let (now, later) = losses.into_iter().partition(|loss| {
-            let account = self.account_of(loss);
-            !self.counts(loss) || account.is_none_or(|parent| parents.contains(&parent))
-        });
-        self.losses = later;
-        self.attribute(now, mount_changed);
-        if mount_changed {
-            self.rebase_all();
-        }
-        self.watch_rests();
+        let newest = self.losses.split_off(known);
+        let settled = std::mem::replace(&mut self.losses, newest);
+        self.attribute(settled, left_over);
     }
 
-    /// Something of it may have counted.
-    fn counts(&self, loss: &Loss) -> bool {
-        let Some(node) = self.books.get(loss.key) else { return false };
-        // Of one that was never seen, all that its parent has.
-        let lost = loss.file;
-        let counts = |file: FileId| !self.schemas.spec(file).states;
-        node.id == 0
-            || node.files.iter().any(|f| counts(f.file) && lost.is_none_or(|l| l == f.file))
+    /// It has a file in which it counts what its children count.
+    fn sums_up(&self, key: NodeKey) -> bool {
+        let Some(node) = self.books.get(key) else { return false };
+        node.files.iter().any(|file| file.present && self.has_twin(file.file))
     }
 
     /// The nearest living ancestor.
-    fn account_of(&self, loss: &Loss) -> Option<NodeKey> {
+    pub(crate) fn account_of(&self, loss: &Loss) -> Option<NodeKey> {
         let mut at = self.books.get(loss.key)?.parent;
         while let Some(key) = at {
             let node = self.books.get(key)?;
@@ -80,8 +76,8 @@ impl<W: World> Monitor<W> {
         None
     }
 
-    /// Reads the parents, and what else is needed to know their rest.
-    pub(crate) fn close_in(&mut self, parents: &IndexSet<NodeKey>) {
+    /// Reads the parents, and what else is needed to know what is left over, and takes that.
+    pub(crate) fn close_in(&mut self, parents: &IndexSet<NodeKey>, left_over: &mut LeftOver) {
         let files: Vec<FileId> = self.schemas.files().filter(|file| self.has_twin(*file)).collect();
         let mut open = Vec::new();
         for &parent in parents {
@@ -97,6 +93,14 @@ impl<W: World> Monitor<W> {
         }
         for parent in open {
             self.read_children(parent, &files);
+            // At once: a later reading of the parent alone would be newer than its children's.
+            let alive = self.books.living(parent).is_some();
+            for &file in files.iter().filter(|_| alive) {
+                let amount = self.take_rest(parent, file);
+                if !amount.is_empty() {
+                    left_over.entry((parent, file)).or_default().merge(amount);
+                }
+            }
         }
     }
 
@@ -143,9 +147,28 @@ impl<W: World> Monitor<W> {
         }
     }
 
+    /// A dying parent may have been read before its children: it counted at least what they did, so
+    /// that much is accounted for above it.
+    pub(crate) fn close_account(&mut self, key: NodeKey) {
+        for file in self.schemas.files() {
+            let Some(slot) = self.books.get(key).and_then(|node| node.present(file)) else {
+                continue;
+            };
+            let Some(kin) = slot.kin.as_deref().filter(|_| self.is_summed(file)) else { continue };
+            let (schema, total) = (slot.schema, slot.total.clone());
+            let at_least = |(at, total): (usize, &u64)| {
+                let sum = kin.own[at].wrapping_add(kin.accounted[at]);
+                if sum.wrapping_sub(*total).cast_signed() > 0 { sum } else { *total }
+            };
+            let least: Box<[u64]> = total.iter().enumerate().map(at_least).collect();
+            let parent = self.books.get(key).and_then(|node| node.parent);
+            self.count(parent, file, (schema, &total), (schema, &least));
+        }
+    }
+
     /// What a file of a parent counts beyond what is accounted for, by key; may be below zero while
     /// a reading is older than its children's.
-    fn rest(&self, key: NodeKey, file: FileId) -> impl Iterator<Item = i64> + '_ {
+    pub(crate) fn rest(&self, key: NodeKey, file: FileId) -> impl Iterator<Item = i64> + '_ {
         let slot = self.books.get(key).and_then(|node| node.files.iter().find(|f| f.file == file));
         let kin = slot.and_then(|slot| slot.kin.as_deref().map(|kin| (slot, kin)));
         kin.into_iter().flat_map(|(slot, kin)| {
@@ -156,12 +179,12 @@ impl<W: World> Monitor<W> {
         })
     }
 
-    fn has_rest(&self, key: NodeKey) -> bool {
+    pub(crate) fn has_rest(&self, key: NodeKey) -> bool {
         self.schemas.files().any(|file| self.is_summed(file) && self.rest(key, file).any(|r| r > 0))
     }
 
     /// The file counts what descendants counted, as far as is known now.
-    fn is_summed(&self, file: FileId) -> bool {
+    pub(crate) fn is_summed(&self, file: FileId) -> bool {
         let local = match &*self.schemas.spec(file).name {
             "memory.events" => self.mount.memory_localevents,
             "pids.events" => self.mount.pids_localevents,
@@ -171,7 +194,7 @@ impl<W: World> Monitor<W> {
     }
 
     /// Takes the rest of a file as accounted for, and gives it.
-    fn take_rest(&mut self, key: NodeKey, file: FileId) -> Values<u64> {
+    pub(crate) fn take_rest(&mut self, key: NodeKey, file: FileId) -> Values<u64> {
         let rest: Vec<i64> = self.rest(key, file).collect();
         let node = self.books.get_mut(key);
         let slot = node.and_then(|node| node.files.iter_mut().find(|f| f.file == file));
@@ -186,132 +209,14 @@ impl<W: World> Monitor<W> {
         taken
     }
 
-    /// Gives what was left over to those that died, and lets their removals be told.
-    fn attribute(&mut self, losses: Vec<Loss>, mount_changed: bool) {
-        let mut unseen: Vec<Unseen> = losses.iter().map(|_| Unseen::default()).collect();
-        // Dead parents first, by their last values; then the living.
-        let mut accounts: IndexSet<(NodeKey, bool)> = IndexSet::new();
-        for loss in &losses {
-            if let Some(parent) = self.books.get(loss.key).and_then(|node| node.parent)
-                && self.books.get(parent).is_some_and(|node| node.flags.dead)
-            {
-                accounts.insert((parent, true));
-            }
-        }
-        for loss in &losses {
-            accounts.extend(self.account_of(loss).map(|key| (key, false)));
-        }
-        for (account, dead) in accounts {
-            for file in self.schemas.files() {
-                if !self.schemas.spec(file).states {
-                    self.attribute_file(&losses, &mut unseen, account, dead, file, mount_changed);
-                }
-            }
-        }
-        self.mark_unknowable(&losses, &mut unseen, mount_changed);
-        for (loss, unseen) in losses.into_iter().zip(unseen) {
-            match loss.file {
-                Some(file) => self.untold.set_unseen_of_lost(loss.key, file, unseen),
-                None => {
-                    let removal = Removal { learned_from: loss.learned_from, unseen };
-                    self.untold.settle_removal(loss.key, removal);
-                }
-            }
-        }
-    }
-
-    /// One file of one parent: what is left over goes to the last that died below it.
-    fn attribute_file(
-        &mut self,
-        losses: &[Loss],
-        unseen: &mut [Unseen],
-        account: NodeKey,
-        dead: bool,
-        file: FileId,
-        mount_changed: bool,
-    ) {
-        if !self.is_summed(file) || mount_changed || !self.rest(account, file).any(|r| r > 0) {
-            return;
-        }
-        let is_member = |loss: &Loss| {
-            let Some(node) = self.books.get(loss.key) else { return false };
-            let its = loss.file.is_none_or(|lost| lost == file);
-            let had = node.id == 0 || node.files.iter().any(|f| f.file == file);
-            let below = match dead {
-                true => node.parent == Some(account),
-                false => self.account_of(loss) == Some(account),
-            };
-            its && had && below
-        };
-        let members: Vec<usize> = (0..losses.len()).filter(|at| is_member(&losses[*at])).collect();
-        let Some((&carrier, others)) = members.split_last() else { return };
-        let name = self.schemas.spec(file).name.clone();
-        let amount = self.take_rest(account, file);
-        let n = |at: usize| self.books.get(losses[at].key).map_or(0, |node| node.n);
-        let alone = others.is_empty() && !dead && !self.rests.contains_key(&account);
-        unseen[carrier].files.push((name, Some(amount)));
-        let confidence = if alone { Confidence::Bounded } else { Confidence::Shared };
-        if unseen[carrier].confidence != Some(Confidence::Shared) {
-            unseen[carrier].confidence = Some(confidence);
-        }
-        for &other in others {
-            unseen[other].unseen_in = Some(n(carrier));
-            let sharer = n(other);
-            let known = &mut unseen[carrier];
-            if !known.shared_with.contains(&sharer) {
-                known.shared_count += 1;
-                if known.shared_with.len() < SHARERS {
-                    known.shared_with.push(sharer);
-                }
-            }
-        }
-    }
-
-    /// Says of which files it cannot be known what was not seen.
-    fn mark_unknowable(&mut self, losses: &[Loss], unseen: &mut [Unseen], mount_changed: bool) {
-        let mut at_most = None;
-        for (loss, unseen) in losses.iter().zip(unseen) {
-            let Some(node) = self.books.get(loss.key) else { continue };
-            let account = self.account_of(loss);
-            for file in self.schemas.files() {
-                let spec = self.schemas.spec(file);
-                let its = loss.file.is_none_or(|lost| lost == file);
-                let had = match node.id {
-                    0 => spec.seen, // it may have had any that there is
-                    _ => node.files.iter().any(|f| f.file == file),
-                };
-                if spec.states || !spec.name.ends_with(".events") || !its || !had {
-                    continue;
-                }
-                let knowable = !mount_changed
-                    && self.is_summed(file)
-                    && account
-                        .and_then(|key| self.books.get(key))
-                        .is_some_and(|p| p.present(file).is_some());
-                if knowable || unseen.files.iter().any(|(name, _)| *name == spec.name) {
-                    continue;
-                }
-                unseen.files.push((spec.name.clone(), None));
-                if &*spec.name == "memory.events" {
-                    let at_most = at_most.get_or_insert_with(|| {
-                        let now = self.world.host_oom_kills()?;
-                        let since = now.saturating_sub(self.host_kills?);
-                        Some(since.saturating_sub(self.told_kills))
-                    });
-                    unseen.host_oom_kill_at_most = *at_most;
-                }
-            }
-        }
-    }
-
     /// Arms the timer for parents that have something left over and no removal to give it to.
-    fn watch_rests(&mut self) {
+    pub(crate) fn watch_rests(&mut self) {
         /// Twice the kernel's own rate limit on these notifications, and some more: until then the
         /// one that counted may still be announced.
         const GRACE_NS: u64 = 30_000_000;
         for key in std::mem::take(&mut self.touched) {
             let Some(node) = self.books.living(key) else { continue };
-            if node.flags.bereaved && node.flags.has_kin && self.has_rest(key) {
+            if node.flags.has_kin && self.has_rest(key) {
                 let due =
                     self.now_ns.saturating_add(GRACE_NS.max(self.audit_ns.saturating_mul(50)));
                 self.rests.entry(key).or_insert(due);
@@ -336,51 +241,27 @@ impl<W: World> Monitor<W> {
         if self.look_at_mount() {
             self.rebase_all();
         }
-        self.close_in(&due);
-        for key in due {
-            let bereft = self.losses.iter().any(|loss| self.account_of(loss) == Some(key));
-            if bereft || self.books.living(key).is_none() {
-                continue; // a removal was learned meanwhile: it may own the rest
-            }
-            self.rests.swap_remove(&key);
-            for file in self.schemas.files() {
-                if self.is_summed(file) {
-                    let amount = self.take_rest(key, file);
-                    self.tell_late(key, file, &amount);
-                }
-            }
+        if !self.losses.is_empty() {
+            return; // they may own the rest: the settlement looks at it
         }
-        self.touched.clear();
+        let mut left_over = LeftOver::new();
+        self.close_in(&due, &mut left_over);
+        let settled = std::mem::take(&mut self.losses);
+        self.attribute(settled, left_over);
+        self.rests.retain(|key, _| !due.contains(key));
         self.audit_ns = self.world.now().boot_ns.saturating_sub(began);
     }
 
-    fn tell_late(&mut self, key: NodeKey, file: FileId, amount: &Values<u64>) {
-        if amount.is_empty() {
-            return;
-        }
-        let Some(slot) = self.books.get(key).and_then(|node| node.present(file)) else { return };
-        let (schema, keys) = (slot.schema, self.schemas.keys(slot.schema));
-        let amounts: Vec<u64> = keys.iter().map(|k| amount.get(k).unwrap_or(0)).collect();
-        let late = &mut self.untold.told_mut(key).late;
-        match late.iter_mut().find(|(f, s, _)| *f == file && *s == schema) {
-            Some((.., sums)) => {
-                sums.iter_mut()
-                    .zip(amounts)
-                    .for_each(|(sum, amount)| *sum = sum.saturating_add(amount));
-            }
-            None => late.push((file, schema, amounts)),
-        }
-        self.untold.touch(&mut self.books, key);
-    }
-
     /// Looks whether a mount option that changes the meaning of counters was switched.
-    fn look_at_mount(&mut self) -> bool {
+    pub(crate) fn look_at_mount(&mut self) -> bool {
         let now = self.world.mount_options();
-        now != std::mem::replace(&mut self.mount, now)
+        self.mount_switched |= now != std::mem::replace(&mut self.mount, now);
+        self.mount_switched
     }
 
     /// The counters mean something else from now on: all books are opened anew.
     pub(crate) fn rebase_all(&mut self) {
+        self.mount_switched = false;
         self.untold.push_gap(GapReason::MountChanged);
         let with_kin = self.books.iter().filter(|(_, node)| node.flags.has_kin && !node.flags.dead);
         let keys: Vec<_> = with_kin.map(|(key, _)| key).collect();
@@ -388,7 +269,6 @@ impl<W: World> Monitor<W> {
             self.rebase(key);
         }
         self.rests.clear();
-        self.touched.clear();
         self.untold.push_ready(true);
     }
 }

@@ -244,7 +244,7 @@ impl Untold {
     }
 
     pub(crate) fn push_ready(&mut self, after_gap: bool) {
-        if after_gap && self.gap_queued {
+        if after_gap && (self.gap_queued || self.reader_gap_queued) {
             self.queue.retain(|entry| !matches!(entry, Entry::Ready { after_gap: true }));
         }
         self.queue.push_back(Entry::Ready { after_gap });
@@ -307,14 +307,7 @@ impl Untold {
 /// Adds amounts of a file to what was recovered.
 fn merge(unseen: &mut Unseen, file: &Arc<str>, amounts: Values<u64>) {
     match unseen.files.iter_mut().find(|(name, _)| name == file) {
-        Some((_, Some(values))) => {
-            for (key, amount) in amounts.0 {
-                match values.0.iter_mut().find(|(k, _)| *k == key) {
-                    Some((_, sum)) => *sum = sum.saturating_add(amount),
-                    None => values.0.push((key, amount)),
-                }
-            }
-        }
+        Some((_, Some(values))) => values.merge(amounts),
         Some((_, none)) => *none = Some(amounts),
         None => unseen.files.push((file.clone(), Some(amounts))),
     }

@@ -1,0 +1,165 @@
+//! Who is told to have counted what was left over.
+//!
+//! An amount stands in exactly one event: the removal of the last that died in one settlement, or,
+//! with no removal pending, as `late` in a `changed` of the parent. It is certain (`bounded`) only
+//! if no other removal can share it.
+
+use super::{
+    Monitor,
+    books::NodeKey,
+    schema::FileId,
+    settle::{LeftOver, Loss},
+    untold::Removal,
+};
+use crate::{Confidence, Unseen, Values, world::World};
+
+/// How many instances a `shared_with` names at most.
+const SHARERS: usize = 64;
+
+impl<W: World> Monitor<W> {
+    /// Gives what was left over to those that died, and lets their removals be told.
+    pub(crate) fn attribute(&mut self, losses: Vec<Loss>, mut left_over: LeftOver) {
+        let mut unseen: Vec<Unseen> = losses.iter().map(|_| Unseen::default()).collect();
+        // Dead parents first, by their last values: all their children are dead too.
+        for loss in &losses {
+            let parent = self.books.get(loss.key).and_then(|node| node.parent);
+            let Some(parent) = parent.filter(|key| self.books.living(*key).is_none()) else {
+                continue;
+            };
+            for file in self.schemas.files() {
+                if self.is_summed(file) {
+                    let amount = self.take_rest(parent, file);
+                    self.give(&losses, &mut unseen, (parent, file), amount);
+                }
+            }
+        }
+        for loss in losses.iter().filter(|loss| loss.file.is_none()) {
+            for file in self.schemas.files() {
+                if self.is_summed(file) {
+                    let amount = self.take_rest(loss.key, file);
+                    self.tell_late(loss.key, file, &amount);
+                }
+            }
+        }
+        let mut amounts: Vec<_> = left_over.drain().collect();
+        amounts.sort_unstable_by_key(|((key, file), _)| (*key, *file));
+        for (account, amount) in amounts {
+            self.give(&losses, &mut unseen, account, amount);
+        }
+        self.mark_unknowable(&losses, &mut unseen);
+        for (loss, unseen) in losses.into_iter().zip(unseen) {
+            match loss.file {
+                Some(file) => self.untold.set_unseen_of_lost(loss.key, file, unseen),
+                None => {
+                    let removal = Removal { learned_from: loss.learned_from, unseen };
+                    self.untold.settle_removal(loss.key, removal);
+                }
+            }
+        }
+    }
+
+    /// What is left over of one file of one parent goes to the last that died below it.
+    fn give(
+        &mut self,
+        losses: &[Loss],
+        unseen: &mut [Unseen],
+        (account, file): (NodeKey, FileId),
+        amount: Values<u64>,
+    ) {
+        if amount.is_empty() {
+            return;
+        }
+        let dead = self.books.living(account).is_none();
+        let is_member = |loss: &Loss| {
+            let Some(node) = self.books.get(loss.key) else { return false };
+            let its = loss.file.is_none_or(|lost| lost == file);
+            let below = match dead {
+                true => node.parent == Some(account),
+                false => self.account_of(loss) == Some(account),
+            };
+            its && below
+        };
+        let members: Vec<usize> = (0..losses.len()).filter(|at| is_member(&losses[*at])).collect();
+        let Some((&carrier, others)) = members.split_last() else {
+            return self.tell_late(account, file, &amount);
+        };
+        let name = self.schemas.spec(file).name.clone();
+        let n = |at: usize| self.books.get(losses[at].key).map_or(0, |node| node.n);
+        let unsure = self.rests.contains_key(&account) || !self.losses.is_empty();
+        let alone = others.is_empty() && !dead && !unsure;
+        unseen[carrier].files.push((name, Some(amount)));
+        let confidence = if alone { Confidence::Bounded } else { Confidence::Shared };
+        if unseen[carrier].confidence != Some(Confidence::Shared) {
+            unseen[carrier].confidence = Some(confidence);
+        }
+        for &other in others {
+            unseen[other].unseen_in = Some(n(carrier));
+            let sharer = n(other);
+            let known = &mut unseen[carrier];
+            if !known.shared_with.contains(&sharer) {
+                known.shared_count += 1;
+                if known.shared_with.len() < SHARERS {
+                    known.shared_with.push(sharer);
+                }
+            }
+        }
+    }
+
+    /// Says of which files it cannot be known what was not seen.
+    fn mark_unknowable(&mut self, losses: &[Loss], unseen: &mut [Unseen]) {
+        let mount_changed = self.mount_switched;
+        let mut at_most = None;
+        for (loss, unseen) in losses.iter().zip(unseen) {
+            let Some(node) = self.books.get(loss.key) else { continue };
+            let account = self.account_of(loss);
+            for file in self.schemas.files() {
+                let spec = self.schemas.spec(file);
+                let its = loss.file.is_none_or(|lost| lost == file);
+                let had = match node.id {
+                    0 => spec.seen, // it may have had any that there is
+                    _ => node.files.iter().any(|f| f.file == file),
+                };
+                if spec.states || !spec.name.ends_with(".events") || !its || !had {
+                    continue;
+                }
+                let knowable = !mount_changed
+                    && self.is_summed(file)
+                    && account
+                        .and_then(|key| self.books.get(key))
+                        .is_some_and(|p| p.present(file).is_some());
+                if knowable || unseen.files.iter().any(|(name, _)| *name == spec.name) {
+                    continue;
+                }
+                unseen.files.push((spec.name.clone(), None));
+                if &*spec.name == "memory.events" {
+                    let at_most = at_most.get_or_insert_with(|| {
+                        let now = self.world.host_oom_kills()?;
+                        let since = now.saturating_sub(self.host_kills?);
+                        Some(since.saturating_sub(self.told_kills))
+                    });
+                    unseen.host_oom_kill_at_most = *at_most;
+                }
+            }
+        }
+    }
+
+    /// What has no removal to be told in.
+    fn tell_late(&mut self, key: NodeKey, file: FileId, amount: &Values<u64>) {
+        if amount.is_empty() {
+            return;
+        }
+        let Some(slot) = self.books.get(key).and_then(|node| node.present(file)) else { return };
+        let (schema, keys) = (slot.schema, self.schemas.keys(slot.schema));
+        let amounts: Vec<u64> = keys.iter().map(|k| amount.get(k).unwrap_or(0)).collect();
+        let late = &mut self.untold.told_mut(key).late;
+        match late.iter_mut().find(|(f, s, _)| *f == file && *s == schema) {
+            Some((.., sums)) => {
+                sums.iter_mut()
+                    .zip(amounts)
+                    .for_each(|(sum, amount)| *sum = sum.saturating_add(amount));
+            }
+            None => late.push((file, schema, amounts)),
+        }
+        self.untold.touch(&mut self.books, key);
+    }
+}
