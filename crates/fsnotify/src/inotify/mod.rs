@@ -1,0 +1,260 @@
+//! The inotify dialect (kernel: fs/notify/inotify).
+//!
+//! ```
+//! use std::sync::Arc;
+//! use fsnotify::{Account, Connector, Event, Limits, Mask, Object, ObjectKind, notify};
+//! use fsnotify::inotify::{InitFlags, Inotify, WatchMask, records};
+//!
+//! struct File(Connector);
+//! impl Object for File {
+//!     fn connector(&self) -> &Connector { &self.0 }
+//!     fn kind(&self) -> ObjectKind { ObjectKind::File }
+//! }
+//!
+//! # fn main() -> Result<(), fsnotify::Error> {
+//! let file = Arc::new(File(Connector::new()));
+//! let inotify = Inotify::new(&Account::new(Limits::default()), InitFlags::NONBLOCK)?;
+//! let wd = inotify.add_watch(file.clone(), WatchMask::MODIFY)?;
+//! notify(&Event::on(Mask::MODIFY, &*file));
+//!
+//! let mut buffer = [0; 64];
+//! let read = inotify.read(&mut buffer)?;
+//! let record = records(&buffer[..read]).next().expect("one record");
+//! assert_eq!((record.wd, record.mask), (wd, Mask::MODIFY));
+//! # Ok(())
+//! # }
+//! ```
+
+mod flags;
+mod queue;
+mod record;
+
+use std::sync::Arc;
+
+pub use self::{
+    flags::{InitFlags, WatchMask},
+    record::{Record, Records, records},
+};
+use crate::{
+    Account, Counts, Error, Event, Mask, Object, Origin, PathData,
+    channel::{Channel, Records as _},
+    dispatch::Met,
+    group::{Dialect, Group, Pin},
+    mark::{Mark, MarkFlags, has_children},
+};
+
+/// What an inotify group has beside its marks.
+pub(crate) struct Backend {
+    channel: Channel<queue::Queue>,
+    local_only: bool,
+}
+
+/// An inotify instance. Dropping it removes its watches, telling nobody.
+#[derive(Debug)]
+pub struct Inotify {
+    group: Arc<Group>,
+    nonblocking: bool,
+}
+
+impl Inotify {
+    /// A new instance; its queue's limit is `account`'s at this moment.
+    ///
+    /// # Errors
+    /// `EINVAL` for unknown flags, `EMFILE` at the limit of groups.
+    #[doc(alias = "inotify_init1")]
+    pub fn new(account: &Arc<Account>, flags: InitFlags) -> Result<Self, Error> {
+        let flags = flags.check()?;
+        let backend = Backend {
+            channel: Channel::new(queue::Queue::new(account.limits().queued_events)),
+            local_only: flags.contains(InitFlags::LOCAL_ONLY),
+        };
+        let group = Group::new(account, Dialect::Inotify(backend))?;
+        Ok(Self { group, nonblocking: flags.contains(InitFlags::NONBLOCK) })
+    }
+
+    fn backend(&self) -> &Backend {
+        match &self.group.dialect {
+            Dialect::Inotify(backend) => backend,
+            // `new` is the only maker of this type.
+            Dialect::Fanotify(_) => unreachable!("an Inotify holds an inotify group"),
+        }
+    }
+
+    /// Watches an object and returns the watch descriptor. An object that is
+    /// already watched keeps its descriptor; its mask is replaced, or added to
+    /// with [`WatchMask::MASK_ADD`].
+    ///
+    /// # Errors
+    /// `EINVAL` (mask), `ENOTDIR` (`ONLYDIR`), `EACCES` (not readable),
+    /// `EEXIST` (`MASK_CREATE`), `ENOSPC` (limit of watches), `ENOENT` (the
+    /// object is gone).
+    #[doc(alias = "inotify_add_watch")]
+    pub fn add_watch(&self, object: Arc<dyn Object>, mask: WatchMask) -> Result<i32, Error> {
+        let mask = mask.check()?;
+        let is_dir = has_children(object.kind());
+        if mask.contains(WatchMask::ONLYDIR) && !is_dir {
+            return Err(Error::NotDirectory);
+        }
+        if !object.readable() {
+            return Err(Error::AccessDenied);
+        }
+        // A directory's watch covers its children, and none asks for UNMOUNT.
+        let on_child = if is_dir { Mask::EVENT_ON_CHILD } else { Mask::empty() };
+        let events = mask.events() | Mask::UNMOUNT | on_child;
+        let mut flags = MarkFlags::empty();
+        flags.set(MarkFlags::ONESHOT, mask.contains(WatchMask::ONESHOT));
+        flags.set(MarkFlags::EXCL_UNLINK, mask.contains(WatchMask::EXCL_UNLINK));
+
+        let mut table = self.group.table();
+        let connector = object.connector();
+        if let Some(mark) = connector.find(self.group.id) {
+            if mask.contains(WatchMask::MASK_CREATE) {
+                return Err(Error::AlreadyWatched { wd: mark.key });
+            }
+            let add = mask.contains(WatchMask::MASK_ADD);
+            connector.update(|| {
+                mark.set_mask(if add { mark.mask() | events } else { events });
+                mark.set_flags(if add { mark.flags() | flags } else { flags });
+            });
+            return Ok(mark.key);
+        }
+        let charge = self.group.charge_mark(false)?;
+        let Some(wd) = table.free_key() else {
+            return Err(Error::TooManyMarks { limit: i32::MAX as u64 });
+        };
+        let mark = Mark::new(&self.group, wd, events, flags);
+        connector.add(Arc::clone(&mark))?;
+        table.enter(mark, Pin::Held(object), charge);
+        Ok(wd)
+    }
+
+    /// Removes a watch. Its last record is `IGNORED`; what was queued before
+    /// stays queued.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is no such watch.
+    #[doc(alias = "inotify_rm_watch")]
+    pub fn rm_watch(&self, wd: i32) -> Result<(), Error> {
+        if self.group.destroy(wd) { Ok(()) } else { Err(Error::UnknownWatch { wd }) }
+    }
+
+    /// Reads whole records, byte for byte as `read(2)` gives them; decode them
+    /// with [`records`]. Sleeps while there is none, unless the instance was
+    /// made with [`InitFlags::NONBLOCK`].
+    ///
+    /// # Errors
+    /// `EINVAL` if the buffer cannot hold the first record, `EAGAIN`.
+    pub fn read(&self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.backend().channel.read(buffer, self.nonblocking)
+    }
+
+    /// Bytes queued.
+    #[doc(alias = "FIONREAD")]
+    #[must_use]
+    pub fn readable_bytes(&self) -> usize {
+        self.backend().channel.with(|queue| queue.bytes())
+    }
+
+    /// Records queued, an overflow record among them.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.backend().channel.with(|queue| queue.len())
+    }
+
+    /// Watches it has.
+    #[must_use]
+    pub fn watches(&self) -> usize {
+        self.group.table().len()
+    }
+
+    /// How many records were queued, merged and dropped so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.backend().channel.counts()
+    }
+
+    /// Calls `hook` whenever the queue stops being empty, on the thread that
+    /// queued, with no lock of this crate held; at once if it is not empty
+    /// now. It replaces an earlier hook.
+    pub fn on_ready(&self, hook: impl Fn() + Send + Sync + 'static) {
+        self.backend().channel.set_hook(Arc::new(hook));
+    }
+
+    /// A descriptor that is readable while records are queued. Made at the
+    /// first call; from then on filling an empty queue and emptying it cost a
+    /// system call each.
+    ///
+    /// # Errors
+    /// Those of `eventfd(2)`.
+    #[cfg(feature = "fd")]
+    pub fn readiness(&self) -> rustix::io::Result<Arc<crate::ReadinessFd>> {
+        self.backend().channel.fd()
+    }
+}
+
+impl Drop for Inotify {
+    fn drop(&mut self) {
+        self.group.shut_down();
+    }
+}
+
+/// Kernel: `fsnotify_handle_event`. The directory's mark first, with the name;
+/// then the object's own, with the name only if it is a directory's event.
+pub(crate) fn handle(backend: &Backend, event: &Event<'_>, met: Met<'_>) {
+    if backend.local_only && event.origin == Origin::Deferred {
+        return;
+    }
+    if let Some(mark) = met.parent
+        && mark.mask().contains(Mask::EVENT_ON_CHILD)
+    {
+        handle_mark(backend, event, mark, event.name);
+    }
+    if let Some(mark) = met.inode {
+        let own = event.mask.contains(Mask::EVENT_ON_CHILD);
+        handle_mark(backend, event, mark, if own { None } else { event.name });
+    }
+}
+
+/// What a record can say (kernel: `inotify_mask_to_arg`).
+const REPORTED: Mask =
+    Mask::from_bits_retain(WatchMask::ALL_EVENTS.bits()).union(Mask::UNMOUNT).union(Mask::ISDIR);
+
+/// Kernel: `inotify_handle_inode_event`.
+fn handle_mark(backend: &Backend, event: &Event<'_>, mark: &Mark, name: Option<&[u8]>) {
+    let flags = mark.flags();
+    if flags.contains(MarkFlags::EXCL_UNLINK) && event.path == PathData::Unlinked {
+        return;
+    }
+    if !event.mask.has_event_of(mark.mask()) {
+        return;
+    }
+    let mut mask = event.mask & REPORTED;
+    // Never said of an object itself, only of a name in a directory.
+    if mask.intersects(Mask::DELETE_SELF | Mask::MOVE_SELF) {
+        mask.remove(Mask::ISDIR);
+    }
+    let record = Record { wd: mark.key, mask, cookie: event.cookie, name };
+    let oneshot = flags.contains(MarkFlags::ONESHOT);
+    let pushed = backend.channel.push(|queue| {
+        let pushed = mark.is_attached().then(|| queue.push(&record));
+        if oneshot {
+            // One record, also if two threads have an event at once.
+            mark.detach();
+        }
+        pushed
+    });
+    if oneshot && pushed.is_some() {
+        mark.group.destroy(mark.key);
+    }
+}
+
+impl Backend {
+    /// The mark's last record. Nothing of it is queued from here on.
+    pub(crate) fn mark_freed(&self, mark: &Mark) {
+        let record = Record { wd: mark.key, mask: Mask::IN_IGNORED, cookie: 0, name: None };
+        self.channel.push(|queue| {
+            mark.detach();
+            Some(queue.push(&record))
+        });
+    }
+}
