@@ -26,11 +26,11 @@ impl<'a> Met<'a> {
 #[doc(alias = "fsnotify")]
 #[inline]
 pub fn notify(event: &Event<'_>) {
-    // A dirent event asks the directory's own marks.
-    let inode = event.inode.or(event.dir);
-    let parent = match event.inode {
-        Some(_) if event.mask.contains(Mask::EVENT_ON_CHILD) => event.dir,
-        _ => None,
+    let (inode, parent) = if event.mask.contains(Mask::EVENT_ON_CHILD) {
+        (event.inode, event.dir)
+    } else {
+        // A dirent event asks the directory's own marks.
+        (event.inode.or(event.dir), None)
     };
     let interest = interest(inode) | interest(event.super_block) | interest(parent);
     if event.mask.has_event_of(interest) {

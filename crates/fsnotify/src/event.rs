@@ -32,9 +32,9 @@ pub enum Origin {
 /// Three kinds differ in `inode` and `dir`, as on Linux:
 /// * a *dirent* event (create, delete, move): `inode` is `None`, `dir` is the
 ///   directory; its own marks are asked, and records carry the name;
-/// * an event on a child: both are set and `mask` has `EVENT_ON_CHILD`; the
-///   directory's marks that watch children are asked first, with the name,
-///   then the object's own, without;
+/// * an event on a child: `mask` has `EVENT_ON_CHILD`; the directory's marks
+///   that watch children are asked first, with the name, then the object's
+///   own, without. Either may be `None` if it is in no cache and so unmarked;
 /// * an event on an object alone: `dir` is `None`.
 #[derive(Clone, Copy)]
 pub struct Event<'a> {

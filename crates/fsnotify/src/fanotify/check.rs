@@ -144,6 +144,9 @@ pub(super) fn object(
     if mask & FS_ERROR != 0 {
         return Err(Error::Unsupported { what: "file system errors" });
     }
+    if mask & u64::from(Mask::RENAME.bits()) != 0 {
+        return Err(Error::Unsupported { what: "renames told with both names" });
+    }
     let on_super_block = flags.contains(MarkFlags::FILESYSTEM);
     if on_super_block != (object.kind() == ObjectKind::SuperBlock) {
         return Err(Error::WrongKind { kind: object.kind() });

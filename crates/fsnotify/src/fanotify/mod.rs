@@ -69,6 +69,12 @@ impl Fanotify {
         Ok(Self { group, flags, privileged })
     }
 
+    /// The flags it was made with.
+    #[must_use]
+    pub fn flags(&self) -> InitFlags {
+        self.flags
+    }
+
     fn backend(&self) -> &Backend {
         match &self.group.dialect {
             Dialect::Fanotify(backend) => backend,

@@ -72,6 +72,12 @@ impl Inotify {
         Ok(Self { group, nonblocking: flags.contains(InitFlags::NONBLOCK) })
     }
 
+    /// Whether it was made with [`InitFlags::LOCAL_ONLY`].
+    #[must_use]
+    pub fn is_local_only(&self) -> bool {
+        self.backend().local_only
+    }
+
     fn backend(&self) -> &Backend {
         match &self.group.dialect {
             Dialect::Inotify(backend) => backend,

@@ -1,0 +1,118 @@
+//! What all nodes and mounts of a tree share (kernel: `struct kernfs_root`).
+
+use std::sync::{Arc, Weak};
+
+use crate::{
+    Node, Options,
+    id::Ids,
+    notify::{Notifier, Pending},
+    sync::{AtomicUsize, Condvar, Mutex, Ordering, lock},
+    vfs::Volume,
+};
+
+pub(crate) struct Core {
+    pub(crate) options: Options,
+    pub(crate) ids: Ids,
+    pub(crate) pending: Notifier,
+    /// Links change under it: unlinking and renaming exclude each other.
+    pub(crate) moving: Mutex<()>,
+    /// Activation changes under it, and those who wait for operations sleep.
+    pub(crate) draining: Mutex<()>,
+    pub(crate) drained: Condvar,
+    volumes: Mutex<Vec<Weak<Volume>>>,
+    poll: Poll,
+}
+
+/// Where open files wait for a notification.
+struct Poll {
+    lock: Mutex<()>,
+    woken: Condvar,
+    sleepers: AtomicUsize,
+}
+
+impl Core {
+    pub(crate) fn new(options: Options) -> Arc<Self> {
+        Arc::new(Self {
+            options,
+            ids: Ids::new(),
+            pending: Notifier::new(),
+            moving: Mutex::new(()),
+            draining: Mutex::new(()),
+            drained: Condvar::new(),
+            volumes: Mutex::new(Vec::new()),
+            poll: Poll {
+                lock: Mutex::new(()),
+                woken: Condvar::new(),
+                sleepers: AtomicUsize::new(0),
+            },
+        })
+    }
+
+    pub(crate) fn add_volume(&self, volume: &Arc<Volume>) {
+        lock(&self.volumes).push(Arc::downgrade(volume));
+    }
+
+    pub(crate) fn remove_volume(&self, gone: &Volume) {
+        lock(&self.volumes).retain(|volume| !std::ptr::eq(volume.as_ptr(), gone));
+    }
+
+    /// The mounts of the tree, into a list that is used again and again.
+    pub(crate) fn volumes(&self, into: &mut Vec<Arc<Volume>>) {
+        into.clear();
+        into.extend(lock(&self.volumes).iter().filter_map(Weak::upgrade));
+    }
+
+    /// A node is out of the tree: what that means behind it is the profile's.
+    pub(crate) fn removed(&self, node: &Arc<Node>) {
+        let profile = self.options.profile;
+        if profile.clears_links() {
+            let mut volumes = Vec::new();
+            self.volumes(&mut volumes);
+            for volume in &volumes {
+                volume.clear_links(node.id());
+            }
+        }
+        if profile.announces() {
+            self.pending.push(node, Pending::REMOVED);
+            self.wake_pollers();
+        }
+    }
+
+    /// Wakes who sleeps in a poll; costs one load if nobody does.
+    pub(crate) fn wake_pollers(&self) {
+        // Sequentially consistent, as is the count of notifications: either
+        // the sleeper is seen here, or it sees the count before it sleeps.
+        if self.poll.sleepers.load(Ordering::SeqCst) > 0 {
+            let _guard = lock(&self.poll.lock);
+            self.poll.woken.notify_all();
+        }
+    }
+
+    /// Sleeps until `ready`, or as long as `limit`.
+    #[cfg(not(loom))]
+    pub(crate) fn sleep_until(&self, limit: std::time::Duration, ready: impl Fn() -> bool) {
+        let end = std::time::Instant::now() + limit;
+        let mut guard = lock(&self.poll.lock);
+        self.poll.sleepers.fetch_add(1, Ordering::SeqCst);
+        while !ready() {
+            let left = end.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let woken = self.poll.woken.wait_timeout(guard, left);
+            guard = woken.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        }
+        self.poll.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Sleeps until `ready`; the models know no time.
+    #[cfg(loom)]
+    pub(crate) fn sleep_until(&self, _: std::time::Duration, ready: impl Fn() -> bool) {
+        let mut guard = lock(&self.poll.lock);
+        self.poll.sleepers.fetch_add(1, Ordering::SeqCst);
+        while !ready() {
+            guard = crate::sync::wait(&self.poll.woken, guard);
+        }
+        self.poll.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+}

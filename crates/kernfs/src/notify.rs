@@ -1,0 +1,191 @@
+//! Notifications: collected under a leaf lock, told later by a worker
+//! (kernel: `kernfs_notify`, `kernfs_notify_workfn`, fs/kernfs/file.c).
+//!
+//! A node has a word of pending bits and at most one place in the list.
+//! Bits **accumulate**: a removal is added to a pending modification, and both
+//! are told, in this order. A node is taken off the list before it is told,
+//! so that what happens meanwhile lists it again.
+//!
+//! Listing a node allocates nothing: the list has room for every node in
+//! memory, made when the node was.
+//!
+//! One deliverer at a time: what was pending when [`Notifier::deliver`] was
+//! called has been told when it returns, whoever told it.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bitflags::bitflags;
+
+use crate::{
+    Node,
+    core::Core,
+    sync::{Condvar, Mutex, Ordering, lock, wait},
+};
+
+bitflags! {
+    /// What a node has to tell.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Pending: u32 {
+        /// It was modified.
+        const MODIFIED = 1;
+        /// It was removed.
+        const REMOVED = 2;
+        /// It was modified, and its owner's rate limit holds that back. Does
+        /// not list the node.
+        const HELD_BACK = 4;
+    }
+}
+
+impl Pending {
+    const LISTED: Self = Self::MODIFIED.union(Self::REMOVED);
+}
+
+pub(crate) struct Notifier {
+    state: Mutex<State>,
+    arrived: Condvar,
+    delivery: Mutex<()>,
+}
+
+struct State {
+    list: VecDeque<Arc<Node>>,
+    /// Nodes in memory: the list has room for so many.
+    nodes: usize,
+    worker_sleeps: bool,
+    closed: bool,
+}
+
+impl Notifier {
+    pub(crate) fn new() -> Self {
+        let list = VecDeque::new();
+        let state = State { list, nodes: 0, worker_sleeps: false, closed: false };
+        Self { state: Mutex::new(state), arrived: Condvar::new(), delivery: Mutex::new(()) }
+    }
+
+    /// One node more is in memory.
+    pub(crate) fn make_room(&self) {
+        let mut state = lock(&self.state);
+        state.nodes += 1;
+        let wanted = state.nodes - state.list.len();
+        state.list.reserve(wanted);
+    }
+
+    /// One node less.
+    pub(crate) fn give_room_back(&self) {
+        let mut state = lock(&self.state);
+        state.nodes -= 1;
+        if state.list.capacity() > 1024 && state.nodes < state.list.capacity() / 4 {
+            let keep = state.nodes * 2;
+            state.list.shrink_to(keep);
+        }
+    }
+
+    /// Adds to what a node has to tell.
+    pub(crate) fn push(&self, node: &Arc<Node>, add: Pending) {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return;
+        }
+        let had = Pending::from_bits_retain(node.pending.load(Ordering::Relaxed));
+        let mut has = had | add;
+        // A modification told now is no longer held back; and a removal tells
+        // what would never be told otherwise.
+        if has.intersects(Pending::HELD_BACK) && add.intersects(Pending::LISTED) {
+            has = (has - Pending::HELD_BACK) | Pending::MODIFIED;
+        }
+        node.pending.store(has.bits(), Ordering::Relaxed);
+        if has.intersects(Pending::LISTED) && !had.intersects(Pending::LISTED) {
+            state.list.push_back(Arc::clone(node));
+            if state.worker_sleeps {
+                state.worker_sleeps = false;
+                self.arrived.notify_one();
+            }
+        }
+    }
+
+    fn pop(&self, last_first: bool) -> Option<(Arc<Node>, Pending)> {
+        let mut state = lock(&self.state);
+        let list = &mut state.list;
+        let node = if last_first { list.pop_back() } else { list.pop_front() }?;
+        let has = Pending::from_bits_retain(node.pending.load(Ordering::Relaxed));
+        node.pending.store((has - Pending::LISTED).bits(), Ordering::Relaxed);
+        Some((node, has & Pending::LISTED))
+    }
+
+    /// Tells all that is pending, and what becomes so meanwhile. Returns how
+    /// many nodes had something to tell.
+    pub(crate) fn deliver(&self, core: &Core) -> usize {
+        let _one_at_a_time = lock(&self.delivery);
+        let mut volumes = Vec::new();
+        let mut told = 0;
+        while let Some((node, has)) = self.pop(core.options.profile.last_first()) {
+            core.volumes(&mut volumes);
+            for volume in &volumes {
+                if has.contains(Pending::MODIFIED) {
+                    volume.tell_modified(&node);
+                }
+                if has.contains(Pending::REMOVED) {
+                    volume.tell_removed(&node);
+                }
+            }
+            told += 1;
+        }
+        told
+    }
+
+    /// Nodes that have something to tell.
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.state).list.len()
+    }
+
+    /// Delivers until the notifier is closed.
+    pub(crate) fn work(&self, core: &Core) {
+        loop {
+            let mut state = lock(&self.state);
+            while state.list.is_empty() {
+                if state.closed {
+                    return;
+                }
+                state.worker_sleeps = true;
+                state = wait(&self.arrived, state);
+            }
+            drop(state);
+            self.deliver(core);
+        }
+    }
+
+    /// Nothing is listed from here on; what is listed is forgotten.
+    pub(crate) fn close(&self) {
+        let mut state = lock(&self.state);
+        state.closed = true;
+        let rest = std::mem::take(&mut state.list);
+        self.arrived.notify_all();
+        drop(state);
+        drop(rest);
+    }
+}
+
+impl Node {
+    /// The file changed. Wakes who polls it at once; those who watch it are
+    /// told by the worker. Allocates nothing and waits for no callback: it may
+    /// be called from anywhere, also from an attribute's own `show`. On a
+    /// directory it does nothing (Linux warns).
+    #[doc(alias = "kernfs_notify")]
+    pub fn notify(self: &Arc<Self>) {
+        if self.is_dir() {
+            return;
+        }
+        self.notified.fetch_add(1, Ordering::SeqCst);
+        self.core().wake_pollers();
+        self.core().pending.push(self, Pending::MODIFIED);
+    }
+
+    /// The file changed, and its owner will [`notify`](Self::notify) later:
+    /// its rate limit says not yet (kernel: the timer of
+    /// `cgroup_file_notify`). If the node is removed before, the change is
+    /// told on `Announced` and lost on Linux.
+    pub fn notify_later(self: &Arc<Self>) {
+        if !self.is_dir() {
+            self.core().pending.push(self, Pending::HELD_BACK);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The locks and atomics of this crate, or loom's in their place.
+//! `Arc` stays std's: it decides no schedule here.
+
+#[cfg(not(loom))]
+pub(crate) use std::sync::{
+    Condvar, Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering},
+};
+
+#[cfg(loom)]
+pub(crate) use loom::sync::{
+    Condvar, Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering},
+};
+
+/// Locks, also after a panic elsewhere: no critical section of this crate runs
+/// foreign code (attributes run under an active reference, not a lock), so
+/// what a mutex guards is whole whenever it is free.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Waits on a condition variable, with the same view of poisoning.
+pub(crate) fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    condvar.wait(guard).unwrap_or_else(|poisoned| poisoned.into_inner())
+}

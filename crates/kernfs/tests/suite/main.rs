@@ -1,0 +1,13 @@
+//! The tests of kernfs: each names the fact of Linux, or the promise of the
+//! design, that it holds the crate to.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod answers;
+mod handles;
+mod hierarchy;
+mod life;
+mod matrix;
+mod poll;
+mod scale;
+mod traps;
+mod views;

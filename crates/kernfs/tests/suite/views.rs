@@ -1,0 +1,132 @@
+//! Mounts: several of one tree, paths, and unmounting.
+
+use std::sync::Arc;
+
+use fsnotify::inotify::WatchMask;
+use kernfs::{Access, Options, Profile, SystemCalls, Tree};
+use rustix::io::Errno;
+
+use crate::hierarchy::{ALL, Hierarchy, errno};
+
+/// 2.1: each super block has its own inodes; the worker serves all of them.
+#[test]
+fn every_mount_is_told() {
+    for profile in ALL {
+        let world = Hierarchy::new(profile);
+        let other = world.tree.mount();
+        world.watch("one", "/g/memory.events", WatchMask::MODIFY);
+        let wd = other.watch(&world.inotify, "/g/memory.events", WatchMask::MODIFY).unwrap();
+        assert_eq!(wd, 2, "another inode");
+        assert_ne!(world.mount.fsid(), other.fsid());
+        world.node("/g/memory.events").notify();
+        world.tree.drain();
+        assert_eq!(world.inotify.queued(), 2, "{profile:?}");
+    }
+}
+
+/// 3.4: UNMOUNT, then IGNORED.
+#[test]
+fn unmounting_tells_every_watch_and_leaves_nothing() {
+    let world = Hierarchy::new(Profile::Linux71);
+    let other = world.tree.mount();
+    other.watch(&world.inotify, "/g", WatchMask::MODIFY).unwrap();
+    drop(other);
+    let mut buffer = [0; 64];
+    let read = world.inotify.read(&mut buffer).unwrap();
+    let told: Vec<_> = fsnotify::inotify::records(&buffer[..read]).map(|r| r.mask).collect();
+    let unmount = fsnotify::Mask::UNMOUNT | fsnotify::Mask::ISDIR;
+    assert_eq!(told, [unmount, fsnotify::Mask::IN_IGNORED]);
+    assert_eq!(world.account.marks(), 0);
+}
+
+#[test]
+fn paths() {
+    let world = Hierarchy::new(Profile::Linux71);
+    let ino = |path: &str| world.mount.lookup(path).map(|stat| stat.ino);
+    let g = world.node("/g").id();
+    for path in ["g", "/g", "//g/", "/g/.", "/g/../g", "/../g"] {
+        assert_eq!(ino(path), Ok(g), "{path}");
+    }
+    assert_eq!(errno(ino("/none")), Errno::NOENT);
+    assert_eq!(errno(ino("/g/memory.events/x")), Errno::NOTDIR);
+    assert_eq!(errno(ino(&"n".repeat(256))), Errno::NAMETOOLONG);
+    assert_eq!(errno(ino(&"n".repeat(255))), Errno::NOENT);
+    assert_eq!(errno(world.mount.open("/g", Access::READ)), Errno::ISDIR);
+    assert_eq!(errno(world.mount.list("/g/memory.events")), Errno::NOTDIR);
+    assert_eq!(world.mount.list("/g").unwrap().len(), 3);
+}
+
+#[test]
+fn files_of_the_wrong_access_refuse() {
+    let world = Hierarchy::new(Profile::Linux71);
+    let read = world.mount.open("/g/memory.high", Access::READ).unwrap();
+    assert_eq!(errno(read.write(b"1")), Errno::BADF);
+    let write = world.mount.open("/g/memory.high", Access::WRITE).unwrap();
+    assert_eq!(errno(write.read()), Errno::BADF);
+}
+
+#[test]
+fn system_calls_that_the_tree_lacks_are_eperm() {
+    let tree = Tree::new(Options::default());
+    let mount = tree.mount();
+    assert_eq!(errno(mount.mkdir("/x")), Errno::PERM);
+    assert_eq!(errno(mount.rmdir("/x")), Errno::PERM);
+    assert_eq!(errno(mount.rename("/x", "/y")), Errno::PERM);
+    // cgroup v2 has no rename.
+    let world = Hierarchy::new(Profile::Linux71);
+    assert_eq!(errno(world.mount.rename("/g", "/h")), Errno::PERM);
+}
+
+#[test]
+fn mkdir_and_rmdir_refuse_as_linux_does() {
+    let world = Hierarchy::new(Profile::Linux71);
+    assert_eq!(errno(world.mount.mkdir("/g")), Errno::EXIST);
+    assert_eq!(errno(world.mount.mkdir("/none/x")), Errno::NOENT);
+    assert_eq!(errno(world.mount.mkdir(format!("/{}", "n".repeat(256)))), Errno::NAMETOOLONG);
+    assert_eq!(errno(world.mount.rmdir("/none")), Errno::NOENT);
+    assert_eq!(errno(world.mount.rmdir("/g/memory.events")), Errno::NOTDIR);
+    world.mount.mkdir("/g/child").unwrap();
+    assert_eq!(errno(world.mount.rmdir("/g")), Errno::BUSY);
+}
+
+/// 2.5: events of a rename come from the system call.
+#[test]
+fn a_rename_by_system_call_is_told_in_pairs() {
+    struct Moving;
+    impl SystemCalls for Moving {
+        fn rename(
+            &self,
+            node: &Arc<kernfs::Node>,
+            to: &Arc<kernfs::Node>,
+            name: &[u8],
+        ) -> Result<(), Errno> {
+            node.rename(to, name).map_err(|error| error.errno())
+        }
+    }
+    let system_calls = Some(Arc::new(Moving) as _);
+    let tree = Tree::new(Options { system_calls, ..Options::default() });
+    for dir in ["a", "b"] {
+        tree.root().make_dir(dir).unwrap();
+    }
+    tree.root().child("a").unwrap().make_file("f", Arc::new(Vec::new)).unwrap();
+    let mount = tree.mount();
+    let account = fsnotify::Account::new(fsnotify::Limits::default());
+    let flags = fsnotify::inotify::InitFlags::NONBLOCK;
+    let inotify = fsnotify::inotify::Inotify::new(&account, flags).unwrap();
+    let watch = |path: &str| mount.watch(&inotify, path, WatchMask::ALL_EVENTS).unwrap();
+    let (a, b, f) = (watch("/a"), watch("/b"), watch("/a/f"));
+    mount.rename("/a/f", "/b/g").unwrap();
+    let mut buffer = [0; 256];
+    let read = inotify.read(&mut buffer).unwrap();
+    let told: Vec<_> = fsnotify::inotify::records(&buffer[..read]).collect();
+    assert_eq!((told[0].wd, told[0].name), (a, Some(&b"f"[..])));
+    assert_eq!((told[1].wd, told[1].name), (b, Some(&b"g"[..])));
+    assert_eq!(told[0].cookie, told[1].cookie);
+    assert_ne!(told[0].cookie, 0);
+    assert_eq!((told[2].wd, told[2].mask), (f, fsnotify::Mask::MOVE_SELF));
+    assert_eq!(
+        mount.lookup("/b/g").unwrap().ino,
+        tree.root().child("b").unwrap().child("g").unwrap().id()
+    );
+    assert_eq!(watch("/b/g"), f, "the same inode");
+}
