@@ -14,6 +14,7 @@
 mod arrivals;
 mod attribute;
 mod books;
+mod cancelled;
 #[cfg(test)]
 mod fake;
 mod files;

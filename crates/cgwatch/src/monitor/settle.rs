@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use indexmap::IndexSet;
 
-use super::{Monitor, books::NodeKey, schema::FileId};
+use super::{Monitor, books::NodeKey, names::Ahead, schema::FileId};
 use crate::{GapReason, LearnedFrom, Values, world::World};
 
 /// What parents counted and nobody told.
@@ -32,13 +32,16 @@ impl<W: World> Monitor<W> {
     /// Settles what was lost, and lets it be told. What was found lost meanwhile may remain for the
     /// next round.
     pub(crate) fn settle(&mut self) {
-        if self.losses.is_empty() {
-            return;
+        if !self.losses.is_empty() {
+            self.settle_with(LeftOver::new());
         }
+    }
+
+    /// With what is known to be left over already.
+    fn settle_with(&mut self, mut left_over: LeftOver) {
         /// Whoever dies while others are settled is settled with them, but not for ever.
         const ROUNDS: usize = 8;
         let mut parents = IndexSet::new();
-        let mut left_over = LeftOver::new();
         let mut known = 0;
         for _ in 0..ROUNDS {
             for loss in &self.losses[known..] {
@@ -51,6 +54,12 @@ impl<W: World> Monitor<W> {
             if known > 0 && !parents.is_empty() && !self.look_at_mount() {
                 self.close_in(&parents, &mut left_over);
             }
+            if self.hints.overflow {
+                break;
+            }
+        }
+        if self.hints.overflow && left_over.is_empty() {
+            return; // settled after everything was compared
         }
         let newest = self.losses.split_off(known);
         let settled = std::mem::replace(&mut self.losses, newest);
@@ -88,10 +97,15 @@ impl<W: World> Monitor<W> {
         if open.is_empty() {
             return;
         }
-        if self.drain().is_ok() {
-            self.take_names();
+        if self.drain().is_err() || self.hints.overflow {
+            return; // births may be unknown: the comparison that follows finds them
         }
+        self.take_names();
         for parent in open {
+            if self.books.get(parent).is_some_and(|node| node.wd.is_none()) {
+                // Nobody tells of births here.
+                self.compare_children(parent, Ahead::NO, LearnedFrom::Lookup);
+            }
             self.read_children(parent, &files);
             // At once: a later reading of the parent alone would be newer than its children's.
             let alive = self.books.living(parent).is_some();
@@ -241,14 +255,12 @@ impl<W: World> Monitor<W> {
         if self.look_at_mount() {
             self.rebase_all();
         }
-        if !self.losses.is_empty() {
-            return; // they may own the rest: the settlement looks at it
-        }
         let mut left_over = LeftOver::new();
         self.close_in(&due, &mut left_over);
-        let settled = std::mem::take(&mut self.losses);
-        self.attribute(settled, left_over);
-        self.rests.retain(|key, _| !due.contains(key));
+        self.settle_with(left_over);
+        if !self.hints.overflow {
+            self.rests.retain(|key, _| !due.contains(key));
+        }
         self.audit_ns = self.world.now().boot_ns.saturating_sub(began);
     }
 

@@ -7,15 +7,16 @@
 //! up in a `gap`.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
 use super::{
     books::{Books, File, NodeKey},
+    cancelled::Cancelled,
     schema::{FileId, SchemaId, Schemas},
 };
-use crate::{Files, GapReason, LearnedFrom, Unseen, Values};
+use crate::{GapReason, LearnedFrom, Unseen, Values};
 
 /// What waits in the queue.
 #[derive(Debug)]
@@ -67,13 +68,6 @@ pub(crate) struct Lost {
 pub(crate) struct Removal {
     pub(crate) learned_from: LearnedFrom,
     pub(crate) unseen: Unseen,
-}
-
-/// Births withheld together with their deaths.
-#[derive(Debug, Default)]
-pub(crate) struct Cancelled {
-    pub(crate) pairs: u64,
-    pub(crate) sums: Files<u64>,
 }
 
 /// The queue, and what the reader knows.
@@ -267,27 +261,24 @@ impl Untold {
     fn cancel(&mut self, books: &mut Books, schemas: &Schemas, may: impl Fn(&Unseen) -> bool) {
         let mut kept = VecDeque::with_capacity(self.queue.len());
         let mut gone = Vec::new();
+        // A parent dies after its children, so it comes later, and stays if one of them does.
+        let mut parents = HashSet::new();
         for entry in &self.queue {
             let Entry::Removal(key) = entry else { continue };
             let Some(node) = books.get(*key) else { continue };
             let removal = self.told.get(key).and_then(|told| told.removal.as_ref());
-            if !node.flags.told && !node.flags.existing && removal.is_some_and(|r| may(&r.unseen)) {
+            let may = removal.is_some_and(|removal| may(&removal.unseen)) && !parents.contains(key);
+            if !node.flags.told && !node.flags.existing && may {
                 gone.push(*key);
+            } else {
+                parents.extend(node.parent);
             }
         }
         for key in gone {
             let told = self.told.remove(&key);
             if let Some(node) = books.forget(key) {
                 self.pairs = self.pairs.saturating_sub(1);
-                self.cancelled.pairs += 1;
-                for file in node.files.iter().filter(|f| f.present) {
-                    let spec = schemas.spec(file.file);
-                    if !spec.states {
-                        let own = file.kin.as_ref().map_or(&file.total, |kin| &kin.own);
-                        let keys = schemas.keys(file.schema);
-                        self.cancelled.add(&spec.name, keys.iter().zip(own.iter().copied()));
-                    }
-                }
+                self.cancelled.add_node(&node, schemas);
             }
             self.cancelled.add_told(told.as_deref(), schemas);
         }
@@ -310,48 +301,5 @@ fn merge(unseen: &mut Unseen, file: &Arc<str>, amounts: Values<u64>) {
         Some((_, Some(values))) => values.merge(amounts),
         Some((_, none)) => *none = Some(amounts),
         None => unseen.files.push((file.clone(), Some(amounts))),
-    }
-}
-
-impl Cancelled {
-    fn add<'a>(&mut self, file: &Arc<str>, entries: impl Iterator<Item = (&'a Arc<str>, u64)>) {
-        for (key, amount) in entries.filter(|(_, amount)| *amount != 0) {
-            let files = &mut self.sums.0;
-            let at = files.iter().position(|(name, _)| name == file).unwrap_or_else(|| {
-                files.push((file.clone(), Values::default()));
-                files.len() - 1
-            });
-            let values = &mut files[at].1.0;
-            match values.iter_mut().find(|(k, _)| k == key) {
-                Some((_, sum)) => *sum = sum.saturating_add(amount),
-                None => values.push((key.clone(), amount)),
-            }
-        }
-    }
-
-    /// What would have been told beside the counts of files that are still there.
-    fn add_told(&mut self, told: Option<&Told>, schemas: &Schemas) {
-        let Some(told) = told else { return };
-        for (file, schema, amounts) in &told.late {
-            let keys = schemas.keys(*schema);
-            self.add(&schemas.spec(*file).name, keys.iter().zip(amounts.iter().copied()));
-        }
-        for file in &told.files {
-            let Some(lost) = &file.lost else { continue };
-            let own = lost.own.as_ref().unwrap_or(&lost.total);
-            let keys = schemas.keys(lost.schema);
-            self.add(&schemas.spec(file.file).name, keys.iter().zip(own.iter().copied()));
-            self.add_unseen(&lost.unseen);
-        }
-        if let Some(removal) = &told.removal {
-            self.add_unseen(&removal.unseen);
-        }
-    }
-
-    fn add_unseen(&mut self, unseen: &Unseen) {
-        for (file, values) in &unseen.files {
-            let values = values.iter().flat_map(|values| values.0.iter());
-            self.add(file, values.map(|(key, amount)| (key, *amount)));
-        }
     }
 }

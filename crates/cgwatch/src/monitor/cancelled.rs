@@ -1,0 +1,69 @@
+//! What a slow reader is not told one by one: births withheld together with their deaths, in sum.
+
+use std::sync::Arc;
+
+use super::{books::Node, schema::Schemas, untold::Told};
+use crate::{Files, Unseen, Values};
+
+/// Births withheld together with their deaths.
+#[derive(Debug, Default)]
+pub(crate) struct Cancelled {
+    pub(crate) pairs: u64,
+    pub(crate) sums: Files<u64>,
+}
+
+impl Cancelled {
+    /// A newborn that nobody was told of, with what it counted at itself.
+    pub(crate) fn add_node(&mut self, node: &Node, schemas: &Schemas) {
+        self.pairs += 1;
+        for file in node.files.iter().filter(|file| file.present) {
+            let spec = schemas.spec(file.file);
+            if !spec.states {
+                let own = file.kin.as_ref().map_or(&file.total, |kin| &kin.own);
+                let keys = schemas.keys(file.schema);
+                self.add(&spec.name, keys.iter().zip(own.iter().copied()));
+            }
+        }
+    }
+
+    fn add<'a>(&mut self, file: &Arc<str>, entries: impl Iterator<Item = (&'a Arc<str>, u64)>) {
+        for (key, amount) in entries.filter(|(_, amount)| *amount != 0) {
+            let files = &mut self.sums.0;
+            let at = files.iter().position(|(name, _)| name == file).unwrap_or_else(|| {
+                files.push((file.clone(), Values::default()));
+                files.len() - 1
+            });
+            let values = &mut files[at].1.0;
+            match values.iter_mut().find(|(k, _)| k == key) {
+                Some((_, sum)) => *sum = sum.saturating_add(amount),
+                None => values.push((key.clone(), amount)),
+            }
+        }
+    }
+
+    /// What would have been told beside the counts of files that are still there.
+    pub(crate) fn add_told(&mut self, told: Option<&Told>, schemas: &Schemas) {
+        let Some(told) = told else { return };
+        for (file, schema, amounts) in &told.late {
+            let keys = schemas.keys(*schema);
+            self.add(&schemas.spec(*file).name, keys.iter().zip(amounts.iter().copied()));
+        }
+        for file in &told.files {
+            let Some(lost) = &file.lost else { continue };
+            let own = lost.own.as_ref().unwrap_or(&lost.total);
+            let keys = schemas.keys(lost.schema);
+            self.add(&schemas.spec(file.file).name, keys.iter().zip(own.iter().copied()));
+            self.add_unseen(&lost.unseen);
+        }
+        if let Some(removal) = &told.removal {
+            self.add_unseen(&removal.unseen);
+        }
+    }
+
+    fn add_unseen(&mut self, unseen: &Unseen) {
+        for (file, values) in &unseen.files {
+            let values = values.iter().flat_map(|values| values.0.iter());
+            self.add(file, values.map(|(key, amount)| (key, *amount)));
+        }
+    }
+}
