@@ -36,7 +36,7 @@ fn few_watches(environment: &Environment) -> Result<(), Failure> {
     recording.until("the limit that is reached", |event| {
         matches!(&event.kind, EventKind::Gap { reason: GapReason::WatchLimit { .. }, .. })
     })?;
-    for round in 0..environment.scale(20, 4) {
+    for round in 0..environment.scale(6, 3) {
         let branch = tree.make_all(&format!("new-{round}/child"))?;
         for cgroup in &branch {
             recording.until_appeared(cgroup)?;
