@@ -24,6 +24,7 @@ pub(crate) struct Recording {
     shared: Arc<Shared>,
     taker: JoinHandle<Option<Watcher>>,
     patience: Duration,
+    of_lines: bool,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +103,7 @@ impl Recording {
             let shared = Arc::clone(&shared);
             thread::spawn(move || Some(take(&shared, watcher)))
         };
-        Self { shared, taker, patience: environment.patience() }
+        Self { shared, taker, patience: environment.patience(), of_lines: false }
     }
 
     /// Takes the JSON lines that a process writes.
@@ -116,7 +117,7 @@ impl Recording {
                 None
             })
         };
-        Self { shared, taker, patience: environment.patience() }
+        Self { shared, taker, patience: environment.patience(), of_lines: true }
     }
 
     /// Waits until an event is told, now or already, that the driver knows by `wanted`.
@@ -206,10 +207,14 @@ impl Recording {
         self.until_removed(&last)
     }
 
-    /// Takes nothing more until [`Recording::resume`]; returns once that is so.
+    /// Takes nothing more until [`Recording::resume`]; returns once that is so. From a process at
+    /// most one more line is taken.
     pub(crate) fn pause(&self) {
         let mut state = self.shared.state();
         state.wanted = Wanted::Pause;
+        if self.of_lines {
+            return;
+        }
         while !state.paused && state.over.is_none() {
             state = self.shared.news.wait(state).unwrap_or_else(PoisonError::into_inner);
         }

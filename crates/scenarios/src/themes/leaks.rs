@@ -85,8 +85,10 @@ fn after_many_lives(environment: &Environment) -> Result<(), Failure> {
     // What was read for the count is gone when the next is made.
     let (held_after, bytes_after) = (descriptors("self")?, heap());
     ensure!(held == held_after, "at the start {held:?}, at the end {held_after:?}");
+    // The spare room of a table; a leak of one byte a life would be far more.
+    const SLACK: usize = 2048;
     ensure!(
-        bytes == bytes_after,
+        bytes_after <= bytes + SLACK,
         "live heap bytes: {bytes} at the start, {bytes_after} at the end"
     );
     ensure!(lives.watcher.usage().cgroups == 1, "{:?}", lives.watcher.usage());
