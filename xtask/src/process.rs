@@ -76,7 +76,10 @@ pub(crate) fn print_end(log: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The command as it could be typed.
 fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = Path::new(command.get_program());
+    let program = program.file_name().unwrap_or(command.get_program());
+    let words = std::iter::once(program).chain(command.get_args());
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }

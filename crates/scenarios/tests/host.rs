@@ -39,7 +39,7 @@ fn run(scenario: &Scenario, environment: Option<Environment>) -> Result<(), Fail
         Outcome::Pass => Ok(()),
         Outcome::Fail(reason) => Err(Failed::from(reason.replace(" | ", "\n"))),
         Outcome::Skip(reason) => {
-            println!("skip {reason}");
+            println!("skip {} {reason}", scenario.name);
             Ok(())
         }
     }

@@ -3,8 +3,8 @@
 //!
 //! Both are processes of their own that watch the same cgroups, one after the other, over and over
 //! in one run, so that whatever else the machine does hits both alike; what is shown are medians.
-//! [`tree`] makes things happen, [`subject`] speaks with the measured process, [`watcher`] is that
-//! process for cgwatch, [`report`] is the table.
+//! [`tree`] makes things happen, [`mod@subject`] speaks with the measured process, [`watcher`] is
+//! that process for cgwatch, [`report`] is the table.
 
 mod report;
 mod subject;
