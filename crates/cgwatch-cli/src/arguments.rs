@@ -65,7 +65,7 @@ ran out with nothing seen.";
 pub(crate) struct Watch {
     /// Cgroups to watch, as paths in the file system or from the root of the hierarchy; without
     /// any, the whole hierarchy
-    #[arg(value_hint = ValueHint::DirPath)]
+    #[arg(value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub(crate) paths: Vec<PathBuf>,
 
     /// Print JSON, one object a line

@@ -1,0 +1,10 @@
+//! The binary itself: arguments, exit codes, errors and output, on this machine's hierarchy.
+//!
+//! What cannot be tested here (no cgroup v2, no root) is printed as `skipped: …`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
+
+mod arguments;
+mod doctor;
+mod errors;
+mod running;
+mod stream;

@@ -1,0 +1,191 @@
+//! `cgwatch watch` as it runs: the stream, its ends, and a reader that is slow or gone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::ffi::OsStrExt,
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::running::{Cgroup, Running, run, strange_names};
+
+fn json(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+#[test]
+fn a_quiet_cgroup_runs_out_of_time() {
+    let Some(cgroup) = Cgroup::new("timeout") else { return };
+    let output = run(["watch".as_ref(), "-t".as_ref(), "0.2".as_ref(), cgroup.0.as_os_str()]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_count_ends_it_and_what_existed_does_not_count() {
+    let Some(cgroup) = Cgroup::new("count") else { return };
+    cgroup.make("old");
+    let mut running = Running::watch(&["-n", "2"], &cgroup.0);
+    running.line_with("ready");
+    fs::remove_dir(cgroup.make("new")).unwrap();
+    let rest = running.rest();
+    assert_eq!(rest.len(), 2, "{rest:#?}");
+    assert!(rest[0].contains("appeared") && rest[1].contains("removed"), "{rest:#?}");
+    assert!(running.end().0.success());
+}
+
+#[test]
+fn the_end_of_the_root_ends_it() {
+    let Some(cgroup) = Cgroup::new("root") else { return };
+    let mut running = Running::watch(&["--json"], &cgroup.0);
+    running.line_with("ready");
+    fs::remove_dir(&cgroup.0).unwrap();
+    let last = running.rest().pop().unwrap();
+    let last = json(&last);
+    assert_eq!((&last["event"], &last["cgroup"]), (&"removed".into(), &"/".into()));
+    assert!(running.end().0.success());
+}
+
+#[test]
+fn what_existed_can_be_left_out() {
+    let Some(cgroup) = Cgroup::new("no-existing") else { return };
+    cgroup.make("old");
+    let mut running = Running::watch(&["--json", "--no-existing", "-n", "1"], &cgroup.0);
+    let events: Vec<_> = (0..2).map(|_| json(&running.line().unwrap())).collect();
+    assert_eq!(events[0]["event"], "start");
+    assert_eq!((&events[1]["event"], &events[1]["seq"]), (&"ready".into(), &1.into()));
+    cgroup.make("new");
+    assert_eq!(json(&running.line().unwrap())["cgroup"], "/new");
+    assert!(running.end().0.success());
+}
+
+#[test]
+fn a_signal_ends_it_with_a_summary() {
+    let Some(cgroup) = Cgroup::new("signal") else { return };
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut running = Running::watch(&[], &cgroup.0);
+        running.line_with("ready");
+        let child = cgroup.make("child");
+        running.line_with("/child");
+        fs::remove_dir(child).unwrap();
+        running.line_with("removed");
+        running.signal(signal);
+        let (status, errors) = running.end();
+        assert_eq!(status.code(), Some(0), "{errors}");
+        assert!(errors.contains("2 cgroups seen: 1 existed, 1 were born; 1 removed"), "{errors}");
+    }
+}
+
+#[test]
+fn a_quiet_run_says_nothing_beside() {
+    let Some(cgroup) = Cgroup::new("quiet") else { return };
+    let mut running = Running::watch(&["-q", "-n", "1"], &cgroup.0);
+    running.line_with("ready");
+    cgroup.make("child");
+    let (status, errors) = running.end();
+    assert_eq!((status.code(), errors.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_quietly() {
+    let Some(cgroup) = Cgroup::new("pipe") else { return };
+    let mut running = Running::watch(&["-q"], &cgroup.0);
+    running.line_with("ready");
+    running.close_output();
+    // Without anything to write it: the pipe itself says that nobody reads.
+    let (status, errors) = running.end();
+    assert_eq!((status.code(), errors.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn strange_names_make_well_formed_lines() {
+    let Some(cgroup) = Cgroup::new("names") else { return };
+    let mut running = Running::watch(&["--json"], &cgroup.0);
+    running.line_with("ready");
+    for name in strange_names() {
+        fs::remove_dir(cgroup.make(name)).unwrap();
+    }
+    fs::remove_dir(&cgroup.0).unwrap();
+    let mut told: BTreeMap<&str, BTreeSet<Vec<u8>>> = BTreeMap::new();
+    let mut seq = None;
+    for line in running.rest() {
+        let event = json(&line);
+        let next = event["seq"].as_u64().unwrap();
+        assert_eq!(next, seq.map_or(next, |seq: u64| seq + 1), "seq has no holes");
+        seq = Some(next);
+        for kind in ["appeared", "removed"] {
+            if event["event"] == kind {
+                assert!(told.entry(kind).or_default().insert(bytes(&event)), "{line}");
+            }
+        }
+    }
+    let mut expected: BTreeSet<Vec<u8>> =
+        strange_names().iter().map(|name| [b"/", name.as_bytes()].concat()).collect();
+    assert_eq!(told["appeared"], expected);
+    expected.insert(b"/".to_vec());
+    assert_eq!(told["removed"], expected);
+    assert!(running.end().0.success());
+}
+
+/// The exact path of an event.
+fn bytes(event: &Value) -> Vec<u8> {
+    let Some(hex) = event["cgroup_hex"].as_str() else {
+        return event["cgroup"].as_str().unwrap().as_bytes().to_vec();
+    };
+    assert!(event["cgroup"].as_str().unwrap().contains('\u{fffd}'));
+    let digits: Vec<_> = hex.as_bytes().chunks(2).collect();
+    let byte = |pair: &&[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.iter().map(byte).collect()
+}
+
+#[test]
+fn strange_names_are_one_printable_line_each() {
+    let Some(cgroup) = Cgroup::new("printable") else { return };
+    let names = strange_names();
+    for name in &names {
+        cgroup.make(name);
+    }
+    let output = run(["watch".as_ref(), "-qt0.2".as_ref(), cgroup.0.as_os_str()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), names.len() + 2, "the root, the names, ready: {text}");
+    assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+    assert!(text.contains(r"/new\x0aline") && text.contains(r"/invalid-\xff\xfe"), "{text}");
+}
+
+/// The pipe is full long before the cgroups are through. What was told before stays told, every
+/// `appeared` gets its `removed`, and what was withheld is counted in a gap.
+#[test]
+fn a_reader_that_pauses_loses_no_removal() {
+    const BIRTHS: usize = 3000;
+    let Some(cgroup) = Cgroup::new("pause") else { return };
+    let survivor = cgroup.make("survivor");
+    let mut running = Running::watch(&["--json"], &cgroup.0);
+    running.line_with("ready");
+    for n in 0..BIRTHS {
+        fs::remove_dir(cgroup.make(format!("child-{n}"))).unwrap();
+    }
+    fs::remove_dir(survivor).unwrap();
+    fs::remove_dir(&cgroup.0).unwrap();
+    let mut alive = BTreeSet::new();
+    let (mut removed, mut untold, mut survivor_removed) = (0, 0, false);
+    for line in running.rest() {
+        let event = json(&line);
+        match event["event"].as_str().unwrap() {
+            "appeared" => assert!(alive.insert(event["n"].as_u64().unwrap()), "{line}"),
+            "removed" if event["cgroup"] == "/" => {}
+            "removed" if event["cgroup"] == "/survivor" => survivor_removed = true,
+            "removed" => {
+                assert!(alive.remove(&event["n"].as_u64().unwrap()), "{line}");
+                removed += 1;
+            }
+            "gap" => untold += event["cancelled_pairs"].as_u64().unwrap(),
+            _ => {}
+        }
+    }
+    assert!(alive.is_empty() && survivor_removed);
+    // Across an overflow of the kernel's queue births may leave no event of their own.
+    assert!(removed as u64 + untold <= BIRTHS as u64, "{removed} + {untold}");
+    assert!(removed > 0);
+    assert!(running.end().0.success());
+}
