@@ -101,16 +101,28 @@ fn a_reader_that_leaves_ends_it_quietly() {
 #[test]
 fn strange_names_make_well_formed_lines() {
     let Some(cgroup) = Cgroup::new("names") else { return };
-    let mut running = Running::watch(&["--json"], &cgroup.0);
+    // A birth and a death each.
+    let count = (2 * strange_names().len()).to_string();
+    let kinds = ["--event", "appeared", "--event", "removed"];
+    let mut running = Running::watch(&[&["--json", "-n", &count], &kinds[..]].concat(), &cgroup.0);
     running.line_with("ready");
     for name in strange_names() {
         fs::remove_dir(cgroup.make(name)).unwrap();
     }
-    fs::remove_dir(&cgroup.0).unwrap();
+    let told = births_and_deaths(&running.rest());
+    let expected: BTreeSet<Vec<u8>> =
+        strange_names().iter().map(|name| [b"/", name.as_bytes()].concat()).collect();
+    assert_eq!(told["appeared"], expected);
+    assert_eq!(told["removed"], expected);
+    assert!(running.end().0.success());
+}
+
+/// The paths that appeared and those that were removed, each once.
+fn births_and_deaths(lines: &[String]) -> BTreeMap<&'static str, BTreeSet<Vec<u8>>> {
     let mut told: BTreeMap<&str, BTreeSet<Vec<u8>>> = BTreeMap::new();
     let mut seq = None;
-    for line in running.rest() {
-        let event = json(&line);
+    for line in lines {
+        let event = json(line);
         let next = event["seq"].as_u64().unwrap();
         assert_eq!(next, seq.map_or(next, |seq: u64| seq + 1), "seq has no holes");
         seq = Some(next);
@@ -120,9 +132,22 @@ fn strange_names_make_well_formed_lines() {
             }
         }
     }
-    let mut expected: BTreeSet<Vec<u8>> =
-        strange_names().iter().map(|name| [b"/", name.as_bytes()].concat()).collect();
-    assert_eq!(told["appeared"], expected);
+    told
+}
+
+/// Their parent, which was watched when they were born, is gone before they are looked at.
+#[test]
+fn births_right_before_the_end_of_the_root_are_told() {
+    let Some(cgroup) = Cgroup::new("last-births") else { return };
+    let mut running = Running::watch(&["--json"], &cgroup.0);
+    running.line_with("ready");
+    for n in 0..20 {
+        fs::remove_dir(cgroup.make(n.to_string())).unwrap();
+    }
+    fs::remove_dir(&cgroup.0).unwrap();
+    let told = births_and_deaths(&running.rest());
+    let mut expected: BTreeSet<Vec<u8>> = (0..20).map(|n| format!("/{n}").into_bytes()).collect();
+    assert_eq!(told.get("appeared"), Some(&expected));
     expected.insert(b"/".to_vec());
     assert_eq!(told["removed"], expected);
     assert!(running.end().0.success());
@@ -150,7 +175,7 @@ fn strange_names_are_one_printable_line_each() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text.lines().count(), names.len() + 2, "the root, the names, ready: {text}");
     assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
-    assert!(text.contains(r"/new\x0aline") && text.contains(r"/invalid-\xff\xfe"), "{text}");
+    assert!(text.contains(r"/tab\x09ulator") && text.contains(r"/invalid-\xff\xfe"), "{text}");
 }
 
 /// The pipe is full long before the cgroups are through. What was told before stays told, every
