@@ -141,10 +141,12 @@ fn births_right_before_the_end_of_the_root_are_told() {
     let Some(cgroup) = Cgroup::new("last-births") else { return };
     let mut running = Running::watch(&["--json"], &cgroup.0);
     running.line_with("ready");
+    running.signal(Signal::STOP);
     for n in 0..20 {
         fs::remove_dir(cgroup.make(n.to_string())).unwrap();
     }
     fs::remove_dir(&cgroup.0).unwrap();
+    running.signal(Signal::CONT);
     let told = births_and_deaths(&running.rest());
     let mut expected: BTreeSet<Vec<u8>> = (0..20).map(|n| format!("/{n}").into_bytes()).collect();
     assert_eq!(told.get("appeared"), Some(&expected));
