@@ -7,12 +7,9 @@
 //! * Counters are `u64` and all sums wrap, so a difference read as `i64` is right even if a sum is
 //!   not what the kernel meant by it.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, RandomState},
-};
+use std::hash::{BuildHasher, RandomState};
 
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 use slotmap::{SlotMap, new_key_type};
 
 use super::{
@@ -302,7 +299,7 @@ impl Books {
 
     /// The path from the watched root with its leading `/`; `/` for the root itself.
     pub(crate) fn path(&self, key: NodeKey) -> Vec<u8> {
-        let mut path = Vec::new();
+        let mut path = Vec::with_capacity(128);
         self.push_path(key, &mut path);
         if path.is_empty() {
             path.push(b'/');

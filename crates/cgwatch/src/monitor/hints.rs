@@ -3,9 +3,10 @@
 //! Bounded: what is many for one file or name is kept once; more than [`MANY`] names at once count
 //! as an overflow.
 
-use indexmap::{IndexMap, IndexSet, map::Entry};
+use indexmap::{IndexMap, map::Entry};
 
 use super::{
+    Set,
     books::{Books, NodeKey, Watched},
     names::Records,
     schema::FileId,
@@ -22,11 +23,11 @@ pub(crate) struct Hints {
     /// How many they are.
     many: usize,
     /// Event files that changed.
-    pub(crate) wakes: IndexSet<(NodeKey, FileId)>,
+    pub(crate) wakes: Set<(NodeKey, FileId)>,
     /// Cgroups of which something may be gone.
-    pub(crate) suspects: IndexSet<NodeKey>,
+    pub(crate) suspects: Set<NodeKey>,
     /// Cgroups whose children's files may come or go, or (`true`) their own.
-    pub(crate) controls: IndexSet<(NodeKey, bool)>,
+    pub(crate) controls: Set<(NodeKey, bool)>,
     /// A name came to or went from the directory above a watched root.
     pub(crate) above: bool,
     pub(crate) overflow: bool,

@@ -33,6 +33,7 @@ mod untold;
 
 use std::{collections::VecDeque, path::Path};
 
+use hashbrown::DefaultHashBuilder;
 use indexmap::{IndexMap, IndexSet};
 use rustix::io::Errno;
 
@@ -50,6 +51,11 @@ use crate::{
     Error, Event, EventKind, GapReason, Options, Snapshot, Usage,
     world::{MountOptions, World},
 };
+
+/// Sets and maps in the order of insertion, by keys that nobody outside chooses: the fast hash will
+/// do. What is found by names from outside keeps the keyed one.
+type Set<K> = IndexSet<K, DefaultHashBuilder>;
+type Map<K, V> = IndexMap<K, V, DefaultHashBuilder>;
 
 /// The engine behind a [`Watcher`](crate::Watcher).
 #[derive(Debug)]
@@ -69,9 +75,9 @@ pub(crate) struct Monitor<W: World> {
     /// Names of dead bearers whose records are still to come.
     ahead: IndexMap<(NodeKey, Box<[u8]>), Ahead>,
     /// Parents whose sums were touched in this pass.
-    touched: IndexSet<NodeKey>,
+    touched: Set<NodeKey>,
     /// Parents with an unaccounted rest and when it is due to be called late.
-    rests: IndexMap<NodeKey, u64>,
+    rests: Map<NodeKey, u64>,
     mount: MountOptions,
     /// They changed, and the books were not opened anew since.
     mount_switched: bool,
@@ -85,6 +91,8 @@ pub(crate) struct Monitor<W: World> {
     untold: Untold,
     /// Events made of the untold, not yet taken.
     ready: VecDeque<(EventKind, u64)>,
+    /// Empty, but for its room.
+    telling: Vec<EventKind>,
     seq: u64,
     now_ns: u64,
     unix_offset_ns: i64,
@@ -114,7 +122,7 @@ impl<W: World> Monitor<W> {
             hints: Hints::default(),
             losses: Vec::new(),
             ahead: IndexMap::new(),
-            rests: IndexMap::new(),
+            rests: Map::default(),
             mount: MountOptions::default(),
             mount_switched: false,
             host_kills: None,
@@ -124,12 +132,13 @@ impl<W: World> Monitor<W> {
             alarm_ns: u64::MAX,
             untold: Untold::default(),
             ready: VecDeque::new(),
+            telling: Vec::new(),
             seq: 0,
             now_ns: 0,
             unix_offset_ns: 0,
             watch_limit_told: false,
             taking_baseline: false,
-            touched: IndexSet::new(),
+            touched: Set::default(),
             text: Vec::with_capacity(4096),
             values: Vec::new(),
             path: Vec::new(),
@@ -203,10 +212,11 @@ impl<W: World> Monitor<W> {
 
     /// Makes events of the first entry of what is untold.
     fn tell_one(&mut self) -> Option<()> {
-        let mut out = Vec::new();
+        let entry = self.untold.pop()?;
+        let mut out = std::mem::take(&mut self.telling);
         let mut read_ns = self.now_ns;
         let (books, untold) = (&mut self.books, &mut self.untold);
-        match untold.pop()? {
+        match entry {
             Entry::Living(key) => {
                 read_ns = books.get(key).map_or(read_ns, |node| node.read_ns);
                 tell::living(books, untold, &self.schemas, &self.root_ids, key, &mut out);
@@ -224,7 +234,8 @@ impl<W: World> Monitor<W> {
                 out.push(EventKind::Ready { cgroups: books.alive() as u64, after_gap });
             }
         }
-        self.ready.extend(out.into_iter().map(|kind| (kind, read_ns)));
+        self.ready.extend(out.drain(..).map(|kind| (kind, read_ns)));
+        self.telling = out;
         Some(())
     }
 

@@ -17,7 +17,7 @@ use crate::{LearnedFrom, world::World};
 impl<W: World> Monitor<W> {
     /// Reads the files that woke.
     pub(crate) fn take_wakes(&mut self) {
-        let mut wakes: Vec<_> = std::mem::take(&mut self.hints.wakes).into_iter().collect();
+        let mut wakes: Vec<_> = self.hints.wakes.drain(..).collect();
         wakes.sort_by_cached_key(|(key, file)| {
             (self.books.get(*key).map_or(0, |node| node.depth), *key, *file)
         });
@@ -145,15 +145,16 @@ impl<W: World> Monitor<W> {
             return Ok(false);
         };
         self.untold.keep(key, slot);
-        let total: Box<[u64]> = self.values.as_slice().into();
-        let old = std::mem::replace(&mut slot.total, total.clone());
+        let now = std::mem::take(&mut self.values);
+        let old = std::mem::replace(&mut slot.total, now.as_slice().into());
         slot.schema = schema;
-        if let Some(kin) = slot.kin.as_mut().filter(|kin| kin.own.len() != total.len()) {
-            kin.resize(total.len());
+        if let Some(kin) = slot.kin.as_mut().filter(|kin| kin.own.len() != now.len()) {
+            kin.resize(now.len());
         }
         self.untold.touch(&mut self.books, key);
         self.touched.insert(key);
-        self.count(parent, file, (before, &old), (schema, &total));
+        self.count(parent, file, (before, &old), (schema, &now));
+        self.values = now;
         Ok(true)
     }
 
@@ -204,6 +205,9 @@ impl<W: World> Monitor<W> {
         (schema_before, before): (SchemaId, &[u64]),
         (schema, now): (SchemaId, &[u64]),
     ) {
+        if self.schemas.spec(file).states {
+            return;
+        }
         let slot = parent.and_then(|key| self.books.get_mut(key)).and_then(|p| p.present_mut(file));
         let has_slot = slot.is_some();
         let mut accounts = slot.and_then(|slot| Some((slot.schema, slot.kin.as_mut()?)));

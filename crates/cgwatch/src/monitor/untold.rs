@@ -7,9 +7,11 @@
 //! up in a `gap`.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashSet, VecDeque},
     sync::Arc,
 };
+
+use hashbrown::HashMap;
 
 use super::{
     books::{Books, File, NodeKey},
@@ -129,6 +131,7 @@ impl Untold {
     pub(crate) fn keep(&mut self, key: NodeKey, file: &File) {
         let told = self.told_mut(key);
         if !told.files.iter().any(|t| t.file == file.file && t.lost.is_none()) {
+            told.files.reserve_exact(1);
             told.files.push(ToldFile {
                 file: file.file,
                 schema: file.schema,
