@@ -45,6 +45,8 @@ pub(crate) struct Truth {
     /// Its parent's directory was watched when it was born, so its birth must be told.
     pub(crate) announced: bool,
     pub(crate) has_memory: bool,
+    /// Its children have it too (`cgroup.subtree_control`).
+    delegates: bool,
     /// What the `.local` file shows, and what the hierarchical one does.
     pub(crate) own: [u64; 2],
     pub(crate) total: [u64; 2],
@@ -94,6 +96,7 @@ impl Hierarchy {
             populated: false,
             announced: false,
             has_memory: true,
+            delegates: true,
             own: [0; 2],
             total: [0; 2],
         };
@@ -151,7 +154,7 @@ impl Hierarchy {
             return None;
         }
         let at = self.cgroups.len();
-        let has_memory = self.cgroups[parent].has_memory;
+        let has_memory = self.cgroups[parent].delegates;
         self.cgroups.push(Truth {
             id: at as u64 + 1,
             parent: Some(parent),
@@ -160,6 +163,7 @@ impl Hierarchy {
             populated: false,
             announced: self.on(parent, None).is_some(),
             has_memory,
+            delegates: has_memory,
             own: [0; 2],
             total: [0; 2],
         });
@@ -216,21 +220,29 @@ impl Hierarchy {
 
     /// Switches the memory controller of all children.
     pub(crate) fn toggle(&mut self, parent: usize) {
-        let on = self.children(parent).first().is_some_and(|at| !self.cgroups[*at].has_memory);
-        if on && !self.cgroups[parent].has_memory {
+        if !self.cgroups[parent].has_memory {
             return;
         }
+        let on = !std::mem::replace(&mut self.cgroups[parent].delegates, false);
+        self.cgroups[parent].delegates = on;
         let mut all = self.children(parent);
         let mut next = 0;
         while next < all.len() {
             let at = all[next];
             next += 1;
             self.cgroups[at].has_memory = on;
-            if !on {
-                all.extend(self.children(at)); // below, it cannot stay on
-            } else {
+            self.cgroups[at].delegates = false;
+            if on {
                 self.cgroups[at].own = [0; 2];
                 self.cgroups[at].total = [0; 2];
+            } else {
+                all.extend(self.children(at)); // below, it cannot stay on
+                // The watch stays on an inode that is no more in the tree.
+                let lost = (at, Some("memory.events".to_owned()));
+                self.watches
+                    .values_mut()
+                    .filter(|on| **on == lost)
+                    .for_each(|on| on.0 = usize::MAX);
             }
         }
         if let Some(wd) = self.on(parent, None) {

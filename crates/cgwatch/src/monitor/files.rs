@@ -13,7 +13,7 @@ use super::{
     settle::Loss,
     untold::{Lost, ToldFile},
 };
-use crate::{LearnedFrom, Unseen, world::World};
+use crate::{Confidence, LearnedFrom, Unseen, Values, world::World};
 
 impl<W: World> Monitor<W> {
     /// Watches and reads every file that is there and not yet in the books. On a node that is being
@@ -80,8 +80,24 @@ impl<W: World> Monitor<W> {
         }
     }
 
-    /// A file is gone while its cgroup lives.
+    /// A file is gone while its cgroup lives. The kernel takes it from the children first.
     pub(crate) fn lose_file(&mut self, key: NodeKey, file: FileId, learned_from: LearnedFrom) {
+        let mut all = vec![key];
+        let mut at = 0;
+        while let Some(&key) = all.get(at) {
+            let has =
+                |child: &NodeKey| self.books.get(*child).is_some_and(|c| c.present(file).is_some());
+            all.extend(self.books.children(key).filter(has));
+            at += 1;
+        }
+        for key in all.into_iter().rev() {
+            self.lose_file_alone(key, file, learned_from);
+        }
+    }
+
+    fn lose_file_alone(&mut self, key: NodeKey, file: FileId, learned_from: LearnedFrom) {
+        self.close_file(key, file);
+        let rest = if self.is_summed(file) { self.take_rest(key, file) } else { Values::default() };
         let Some(node) = self.books.get_mut(key) else { return };
         let Some(slot) = node.present_mut(file) else { return };
         self.untold.keep(key, slot);
@@ -93,6 +109,13 @@ impl<W: World> Monitor<W> {
         let told = self.untold.told_mut(key);
         if let Some(at) = told.files.iter().position(|t| t.file == file && t.lost.is_none()) {
             told.files[at].lost = Some(Box::new(lost));
+        }
+        if !rest.is_empty() {
+            let name = self.schemas.spec(file).name.clone();
+            let files = vec![(name, Some(rest))];
+            let confidence = Some(Confidence::Shared);
+            let unseen = Unseen { files, confidence, ..Unseen::default() };
+            self.untold.set_unseen_of_lost(key, file, unseen);
         }
         self.untold.fold_losses(&self.schemas, key, file);
         self.untold.touch(&mut self.books, key);

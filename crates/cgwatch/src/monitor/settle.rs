@@ -165,19 +165,22 @@ impl<W: World> Monitor<W> {
     /// that much is accounted for above it.
     pub(crate) fn close_account(&mut self, key: NodeKey) {
         for file in self.schemas.files() {
-            let Some(slot) = self.books.get(key).and_then(|node| node.present(file)) else {
-                continue;
-            };
-            let Some(kin) = slot.kin.as_deref().filter(|_| self.is_summed(file)) else { continue };
-            let (schema, total) = (slot.schema, slot.total.clone());
-            let at_least = |(at, total): (usize, &u64)| {
-                let sum = kin.own[at].wrapping_add(kin.accounted[at]);
-                if sum.wrapping_sub(*total).cast_signed() > 0 { sum } else { *total }
-            };
-            let least: Box<[u64]> = total.iter().enumerate().map(at_least).collect();
-            let parent = self.books.get(key).and_then(|node| node.parent);
-            self.count(parent, file, (schema, &total), (schema, &least));
+            self.close_file(key, file);
         }
+    }
+
+    /// [`Self::close_account`] for one file.
+    pub(crate) fn close_file(&mut self, key: NodeKey, file: FileId) {
+        let Some(slot) = self.books.get(key).and_then(|node| node.present(file)) else { return };
+        let Some(kin) = slot.kin.as_deref().filter(|_| self.is_summed(file)) else { return };
+        let (schema, total) = (slot.schema, slot.total.clone());
+        let at_least = |(at, total): (usize, &u64)| {
+            let sum = kin.own[at].wrapping_add(kin.accounted[at]);
+            if sum.wrapping_sub(*total).cast_signed() > 0 { sum } else { *total }
+        };
+        let least: Box<[u64]> = total.iter().enumerate().map(at_least).collect();
+        let parent = self.books.get(key).and_then(|node| node.parent);
+        self.count(parent, file, (schema, &total), (schema, &least));
     }
 
     /// What a file of a parent counts beyond what is accounted for, by key; may be below zero while

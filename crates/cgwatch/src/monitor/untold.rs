@@ -177,6 +177,11 @@ impl Untold {
         if !counted.is_empty() {
             merge(&mut earlier.unseen, &schemas.spec(file).name, counted);
         }
+        for (file, values) in lost.unseen.files {
+            if let Some(values) = values {
+                merge(&mut earlier.unseen, &file, values);
+            }
+        }
     }
 
     /// What was recovered of a file that went.
