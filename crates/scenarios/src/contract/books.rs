@@ -63,12 +63,14 @@ pub fn balance(events: &[Event], file: &str, key: &str, grown: u64) -> Rule {
     Err(Breach(format!("the books of {file} {key}: the tree counted {grown}, told was {sums:?}")))
 }
 
-/// Nothing stands against a cgroup that counted nothing, and against none more than it counted.
-/// An amount that several may share is held against all of them together.
+/// Nothing stands against a cgroup that counted nothing, and against none more than it counted,
+/// itself or in those below it that were never told. An amount that several may share is held
+/// against all of them together.
 ///
 /// # Errors
 /// The first that is blamed wrongly.
 pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
+    let known: HashSet<u64> = events.iter().filter_map(|event| event.kind.cgroup()?.id).collect();
     let mut told: HashMap<u64, i128> = HashMap::new();
     let mut counted: HashMap<u64, i128> = HashMap::new();
     for event in events {
@@ -80,7 +82,8 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
                     // Any of those that were there.
                     None => truth.counted_at(cgroup.path.as_bytes(), file, key),
                 };
-                counted.insert(cgroup.n, i128::from(real));
+                let below = truth.counted_below(cgroup.path.as_bytes(), &known, file, key);
+                counted.insert(cgroup.n, i128::from(real + below));
                 continue;
             }
             EventKind::Changed { file: changed, delta, own, .. } if &**changed == file => {

@@ -63,6 +63,8 @@ pub fn one_life(events: &[Event]) -> Rule {
 }
 
 /// Parents appear before their children and are removed after them; one living instance a path.
+/// (One without an id was gone before it could be opened; it may be told beside the next bearer of
+/// its path, which was found first.)
 ///
 /// # Errors
 /// The first orphan, the first parent removed too early, the first second bearer of a path.
@@ -79,11 +81,14 @@ pub fn families(events: &[Event]) -> Rule {
                 {
                     return Err(Breach::at(event, "appeared before its parent, or after its end"));
                 }
+                if cgroup.id.is_none() {
+                    continue;
+                }
                 if let Some(other) = living.insert(key, cgroup.n) {
                     return Err(Breach::at(event, format_args!("its path is n {other}'s")));
                 }
             }
-            EventKind::Removed { .. } => {
+            EventKind::Removed { .. } if cgroup.id.is_some() => {
                 living.remove(&key);
                 let below = if path == b"/" { b"/".to_vec() } else { [path, b"/"].concat() };
                 let child = living.range((cgroup.root_id, below.clone())..).next();

@@ -1,6 +1,6 @@
 //! Against the driver's truth: none invented, none forgotten.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use cgwatch::{Event, EventKind};
 
@@ -41,6 +41,16 @@ impl Truth {
 }
 
 impl Truth {
+    /// What all that ever were below a path counted, except those with a known id.
+    #[must_use]
+    pub fn counted_below(&self, path: &[u8], known: &HashSet<u64>, file: &str, key: &str) -> u64 {
+        let below = if path == b"/" { b"/".to_vec() } else { [path, b"/"].concat() };
+        let unknown = self.lives.iter().filter(|(id, life)| {
+            life.path.len() > below.len() && life.path.starts_with(&below) && !known.contains(id)
+        });
+        unknown.map(|(&id, _)| self.counted(id, file, key)).sum()
+    }
+
     /// The same as seen by a watch on a cgroup further down.
     #[must_use]
     pub fn under(&self, id: u64) -> Self {

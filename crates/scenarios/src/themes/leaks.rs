@@ -7,7 +7,7 @@ use cgwatch::{Depth, EventKind, Options, Watcher};
 use crate::{Environment, Failure, Scenario, Tree, descriptors, ensure, heap};
 
 pub(crate) const SCENARIOS: &[Scenario] =
-    &[Scenario::new("leaks-after-100000-lives", after_many_lives).seconds(120)];
+    &[Scenario::new("leaks-after-100000-lives", after_many_lives).seconds(300)];
 
 /// Births and deaths in batches, all told, without a ledger.
 struct Lives<'t> {
