@@ -4,6 +4,8 @@ mod capability;
 mod error;
 mod event;
 mod filter;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod host;
 #[cfg(feature = "json")]
 mod json;

@@ -93,7 +93,7 @@ impl FileSystem {
 }
 
 /// The lines of type `cgroup2`; a line that is not understood is passed over.
-fn parse(text: &[u8]) -> Vec<Mount> {
+pub(crate) fn parse(text: &[u8]) -> Vec<Mount> {
     text.split(|&b| b == b'\n').filter_map(parse_line).collect()
 }
 
