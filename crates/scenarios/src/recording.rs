@@ -36,6 +36,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     events: Vec<Event>,
+    /// The first line of a stream of JSON lines: how it watches.
+    start: String,
     /// Why no more will come.
     over: Option<String>,
     wanted: Wanted,
@@ -232,6 +234,12 @@ impl Recording {
         self.shared.state().events.clone()
     }
 
+    /// The first line of a stream of JSON lines: how it watches. Empty without one.
+    #[must_use]
+    pub(crate) fn start(&self) -> String {
+        self.shared.state().start.clone()
+    }
+
     /// Waits until nothing more can come: the stream has ended by itself.
     ///
     /// # Errors
@@ -307,8 +315,7 @@ fn take_lines(shared: &Shared, output: BufReader<ChildStdout>) {
             Err(error) => return shared.over(format_args!("cannot read the lines: {error}")),
         };
         match json::parse(&line) {
-            // The first line says how it watches.
-            Ok(None) => {}
+            Ok(None) => shared.state().start = line,
             Ok(Some(event)) => shared.keep(event),
             Err(why) => return shared.over(format_args!("no line of the stream ({why}): {line}")),
         }

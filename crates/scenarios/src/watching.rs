@@ -19,8 +19,8 @@ use crate::{Environment, Failure, Recording, worker};
 /// What is different for the other process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Circumstances {
-    /// In a user namespace of its own that may have so many inotify watches.
-    pub(crate) watches: Option<u64>,
+    /// In a user namespace of its own with this limit, a file of `/proc/sys/user`, set to this.
+    pub(crate) limit: Option<(&'static str, u64)>,
     /// As this user.
     pub(crate) user: Option<u32>,
     /// Everything is swept so often; 0 for the default.
@@ -46,8 +46,10 @@ impl Outside {
         circumstances: Circumstances,
     ) -> Result<Self, Failure> {
         let mut command = worker::program();
-        let watches = circumstances.watches.map(|watches| watches.to_string());
-        command.arg("watch").arg(path).arg(circumstances.sweep_ms.to_string()).args(watches);
+        command.arg("watch").arg(path).arg(circumstances.sweep_ms.to_string());
+        if let Some((limit, value)) = circumstances.limit {
+            command.arg(limit).arg(value.to_string());
+        }
         if let Some(user) = circumstances.user {
             command.uid(user).gid(user);
         }
@@ -118,16 +120,14 @@ impl Drop for Process {
     }
 }
 
-/// The worker's side: `watch PATH SWEEP-MS [WATCHES]`, until it is killed.
+/// The worker's side: `watch PATH SWEEP-MS [LIMIT VALUE]`, until it is killed.
 pub(crate) fn work(arguments: &[OsString]) -> Result<(), Failure> {
-    let number = |index: usize| {
-        arguments.get(index).and_then(|argument| argument.to_str()?.parse::<u64>().ok())
-    };
-    if let Some(watches) = number(2) {
-        confine(watches)?;
+    let argument = |index: usize| arguments.get(index).and_then(|argument| argument.to_str());
+    if let (Some(limit), Some(value)) = (argument(2), argument(3)) {
+        confine(limit, value)?;
     }
     let mut options = Options::new();
-    if let Some(milliseconds @ 1..) = number(1) {
+    if let Some(milliseconds @ 1..) = argument(1).and_then(|number| number.parse().ok()) {
         options = options.sweep_interval(Duration::from_millis(milliseconds));
     }
     let path = PathBuf::from(arguments.first().cloned().unwrap_or_default());
@@ -144,8 +144,8 @@ pub(crate) fn work(arguments: &[OsString]) -> Result<(), Failure> {
     }
 }
 
-/// Goes into a user namespace where this user is root and may have so many inotify watches.
-fn confine(watches: u64) -> Result<(), Failure> {
+/// Goes into a user namespace where this user is root, under a limit of its own.
+fn confine(limit: &str, value: &str) -> Result<(), Failure> {
     let user = rustix::process::getuid().as_raw();
     let group = rustix::process::getgid().as_raw();
     // Only this thread runs yet, so that nothing else is taken along.
@@ -154,12 +154,11 @@ fn confine(watches: u64) -> Result<(), Failure> {
         reason = "sound for namespaces; its successor is unsafe for shared files"
     )]
     rustix::thread::unshare(UnshareFlags::NEWUSER)?;
-    let limit = "/proc/sys/user/max_inotify_watches";
     for (path, value) in [
-        ("/proc/self/setgroups", "deny".into()),
-        ("/proc/self/uid_map", format!("0 {user} 1")),
-        ("/proc/self/gid_map", format!("0 {group} 1")),
-        (limit, watches.to_string()),
+        ("/proc/self/setgroups", "deny"),
+        ("/proc/self/uid_map", &format!("0 {user} 1")),
+        ("/proc/self/gid_map", &format!("0 {group} 1")),
+        (&format!("/proc/sys/user/{limit}"), value),
     ] {
         fs::write(path, value).map_err(Failure::driver("write", path))?;
     }

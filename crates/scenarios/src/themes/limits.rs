@@ -14,6 +14,7 @@ use crate::{
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("limits-few-watches", few_watches).needs(&[UserNamespace]),
+    Scenario::new("limits-no-instance", no_instance).needs(&[UserNamespace]),
     Scenario::new("limits-no-permission", no_permission),
     Scenario::new("limits-unprivileged", unprivileged),
 ];
@@ -29,8 +30,8 @@ fn few_watches(environment: &Environment) -> Result<(), Failure> {
     for n in 0..20 {
         tree.make_all(&format!("old-{n}/child"))?;
     }
-    let circumstances =
-        Circumstances { watches: Some(WATCHES), sweep_ms: 100, ..Circumstances::default() };
+    let limit = Some(("max_inotify_watches", WATCHES));
+    let circumstances = Circumstances { limit, sweep_ms: 100, ..Circumstances::default() };
     let outside = Outside::library(environment, tree.path(), circumstances)?;
     let recording = &outside.recording;
     recording.until("the limit that is reached", |event| {
@@ -66,6 +67,31 @@ fn few_watches(environment: &Environment) -> Result<(), Failure> {
     ensure!(limit.contains("watches"), "the limit is called {limit}");
     ensure!(value == Some(WATCHES), "{limit} is {value:?}, but it was {WATCHES}");
     Ok(())
+}
+
+/// Without a single inotify instance everything is swept, and it is said why.
+fn no_instance(environment: &Environment) -> Result<(), Failure> {
+    let tree = Tree::plant(environment)?;
+    tree.make_all("old/child")?;
+    let limit = Some(("max_inotify_instances", 0));
+    let circumstances = Circumstances { limit, sweep_ms: 50, ..Circumstances::default() };
+    let outside = Outside::library(environment, tree.path(), circumstances)?;
+    let start = outside.recording.start();
+    ensure!(start.contains(r#""strategy":"sweep""#), "it says {start}");
+    ensure!(start.contains("instances"), "it does not name the limit: {start}");
+    for round in 0..environment.scale(20, 4) {
+        let branch = tree.make_all(&format!("{round}/child"))?;
+        for cgroup in &branch {
+            outside.recording.until_appeared(cgroup)?;
+        }
+        for cgroup in branch.iter().rev() {
+            tree.remove(cgroup)?;
+        }
+        for cgroup in &branch {
+            outside.recording.until_removed(cgroup)?;
+        }
+    }
+    Ok(hold_against(&outside.stop()?, &tree.truth())?)
 }
 
 /// One cgroup is closed to the user: everything else is told as ever, and nothing is invented.
