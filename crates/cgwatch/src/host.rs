@@ -364,15 +364,21 @@ impl World for HostWorld {
     }
 
     fn watch_limit(&mut self) -> WatchLimit {
-        let read = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse().ok();
-        let host: Option<u64> = read("/proc/sys/fs/inotify/max_user_watches");
-        let namespace: Option<u64> = read("/proc/sys/user/max_inotify_watches");
-        match (host, namespace) {
-            (Some(host), Some(namespace)) if namespace < host => {
-                WatchLimit { name: "user.max_inotify_watches".into(), value: Some(namespace) }
-            }
-            _ => WatchLimit { name: "fs.inotify.max_user_watches".into(), value: host },
+        inotify_limit("watches")
+    }
+}
+
+/// The limit on a user's `instances` or `watches`, by the name of its setting: the host's, or that
+/// of this user namespace if it is lower.
+pub(crate) fn inotify_limit(of: &str) -> WatchLimit {
+    let read = |path: String| std::fs::read_to_string(path).ok()?.trim().parse().ok();
+    let host: Option<u64> = read(format!("/proc/sys/fs/inotify/max_user_{of}"));
+    let namespace: Option<u64> = read(format!("/proc/sys/user/max_inotify_{of}"));
+    match (host, namespace) {
+        (Some(host), Some(namespace)) if namespace < host => {
+            WatchLimit { name: format!("user.max_inotify_{of}"), value: Some(namespace) }
         }
+        _ => WatchLimit { name: format!("fs.inotify.max_user_{of}"), value: host },
     }
 }
 

@@ -6,9 +6,13 @@ use std::{
     time::Duration,
 };
 
+use rustix::io::Errno;
+
 use crate::{
-    Cgroup, Depth, Error, Event, Files, HostWorld, Options, Strategy, monitor::Monitor,
-    world::World,
+    Cgroup, Depth, Error, Event, Files, HostWorld, Options, Strategy,
+    host::inotify_limit,
+    monitor::Monitor,
+    world::{WatchLimit, World},
 };
 
 /// While events wait to be taken, the world is still looked at this often.
@@ -97,8 +101,15 @@ impl Watcher {
             Strategy::Auto => match HostWorld::new(true) {
                 Ok(world) => (world, Strategy::Inotify, "an inotify instance could be had".into()),
                 Err(Error::NoInotify { source }) => {
-                    let because = format!("no inotify instance could be had: {source}");
-                    (HostWorld::new(false)?, Strategy::Sweep, because)
+                    let world = HostWorld::new(false)?;
+                    let mut because = format!("no inotify instance could be had: {source}");
+                    // Other descriptors can be had, so it is not the limit on those.
+                    if source == Errno::MFILE {
+                        let WatchLimit { name, value } = inotify_limit("instances");
+                        let value = value.map(|value| format!(" is {value}")).unwrap_or_default();
+                        because += &format!("; {name}{value}, raise it");
+                    }
+                    (world, Strategy::Sweep, because)
                 }
                 Err(error) => return Err(error),
             },
