@@ -148,7 +148,8 @@ impl<W: World> Monitor<W> {
         if amount.is_empty() {
             return;
         }
-        let Some(slot) = self.books.get(key).and_then(|node| node.present(file)) else { return };
+        let slot = self.books.get(key).and_then(|n| n.files.iter().find(|f| f.file == file));
+        let Some(slot) = slot else { return };
         let (schema, keys) = (slot.schema, self.schemas.keys(slot.schema));
         let amounts: Vec<u64> = keys.iter().map(|k| amount.get(k).unwrap_or(0)).collect();
         let late = &mut self.untold.told_mut(key).late;

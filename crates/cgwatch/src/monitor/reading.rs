@@ -167,13 +167,19 @@ impl<W: World> Monitor<W> {
     ) -> Option<Box<[u64]>> {
         let twin = self.schemas.spec(file).twin.clone()?;
         if let Err(errno) = self.world.read(dir, &twin, &mut self.text) {
-            let name = self.schemas.spec(file).name.clone();
-            // Only a kernel without the twin has the file but not the twin.
-            if errno == Errno::NOENT && self.read_text(dir, &name).is_ok() {
+            let spec = self.schemas.spec(file);
+            let name = spec.name.clone();
+            // Only a kernel without the twin has the file but never the twin.
+            if !spec.twin_seen
+                && errno == Errno::NOENT
+                && self.read_text(dir, &name).is_ok()
+                && self.read_text(dir, &twin) == Err(Errno::NOENT)
+            {
                 self.schemas.spec_mut(file).twin_absent = true;
             }
             return None;
         }
+        self.schemas.spec_mut(file).twin_seen = true;
         let slot = self.books.get(key)?.present(file)?;
         let mut own = vec![0; slot.total.len()];
         let schema = self.schemas.take(&self.text, slot.schema, &mut own);

@@ -23,6 +23,8 @@ pub(crate) struct FileSpec {
     pub(crate) notifies: bool,
     /// The name of its `.local` twin, if a kernel may have one.
     pub(crate) twin: Option<String>,
+    /// A twin was read: this kernel has it.
+    pub(crate) twin_seen: bool,
     /// It was seen that this kernel has no such twin.
     pub(crate) twin_absent: bool,
     /// Some cgroup has it.
@@ -41,6 +43,7 @@ impl FileSpec {
             name: name.into(),
             notifies: events || local || name == "cpuset.cpus.partition",
             twin: twin.then(|| format!("{name}.local")),
+            twin_seen: false,
             twin_absent: false,
             seen: false,
             states,

@@ -115,6 +115,9 @@ pub(crate) fn living(
     if !added.is_empty() {
         out.push(EventKind::FileAdded { cgroup: who.clone(), files: Files(added) });
     }
+    for late in known.late.iter().filter(|(file, ..)| node.present(*file).is_none()) {
+        push_change(out, schemas, &who, late.0, Moment::zero(), Moment::zero(), Some(late));
+    }
     let changes = out.len();
     for file in node.files.iter().filter(|file| file.present) {
         let t = known.files.iter().find(|t| t.file == file.file && t.lost.is_none());

@@ -190,6 +190,9 @@ fn compare(run: &Run, sums: &Sums, every_birth: bool, start: [u64; 2], seed: u64
     }
 }
 
+/// For each setting; `CGWATCH_SEED=n` runs one and prints what it told.
+const SEEDS: u64 = 100;
+
 struct Setting {
     seeds: std::ops::Range<u64>,
     notified: bool,
@@ -263,14 +266,14 @@ fn run_seeds(setting: &Setting) -> (usize, u64) {
 #[test]
 fn a_still_world_is_told_once() {
     let setting =
-        Setting { seeds: 0..50, notified: true, every_birth: true, slow: false, adjust: |_| () };
+        Setting { seeds: 0..SEEDS, notified: true, every_birth: true, slow: false, adjust: |_| () };
     run_seeds(&setting);
 }
 
 #[test]
 fn a_slow_reader_gets_sums() {
     let setting =
-        Setting { seeds: 0..300, notified: true, every_birth: true, slow: true, adjust: |_| () };
+        Setting { seeds: 0..SEEDS, notified: true, every_birth: true, slow: true, adjust: |_| () };
     let (gaps, cancelled) = run_seeds(&setting);
     assert!(gaps > 0 && cancelled > 0);
 }
@@ -281,14 +284,14 @@ fn lost_wake_ups_are_made_good() {
         world.lose_modify_one_in = 3;
         world.announces = true;
     };
-    run_seeds(&Setting { seeds: 0..300, notified: true, every_birth: true, slow: false, adjust });
+    run_seeds(&Setting { seeds: 0..SEEDS, notified: true, every_birth: true, slow: false, adjust });
 }
 
 #[test]
 fn an_overflow_is_reconciled() {
     let adjust = |world: &mut Hierarchy| world.queue_limit = 4;
     let (gaps, _) = run_seeds(&Setting {
-        seeds: 0..300,
+        seeds: 0..SEEDS,
         notified: true,
         every_birth: false,
         slow: false,
@@ -301,7 +304,7 @@ fn an_overflow_is_reconciled() {
 fn too_few_watches_are_made_good_by_sweeps() {
     let adjust = |world: &mut Hierarchy| world.watch_limit = 6;
     let (gaps, _) = run_seeds(&Setting {
-        seeds: 0..300,
+        seeds: 0..SEEDS,
         notified: true,
         every_birth: false,
         slow: false,
@@ -312,8 +315,13 @@ fn too_few_watches_are_made_good_by_sweeps() {
 
 #[test]
 fn without_notifications_everything_is_swept() {
-    let setting =
-        Setting { seeds: 0..300, notified: false, every_birth: false, slow: false, adjust: |_| () };
+    let setting = Setting {
+        seeds: 0..SEEDS,
+        notified: false,
+        every_birth: false,
+        slow: false,
+        adjust: |_| (),
+    };
     run_seeds(&setting);
 }
 
@@ -323,5 +331,5 @@ fn controllers_come_and_go() {
         world.toggles = true;
         world.announces = true;
     };
-    run_seeds(&Setting { seeds: 0..300, notified: true, every_birth: true, slow: false, adjust });
+    run_seeds(&Setting { seeds: 0..SEEDS, notified: true, every_birth: true, slow: false, adjust });
 }
