@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod answers;
+mod examples;
 mod handles;
 mod hierarchy;
 mod life;
