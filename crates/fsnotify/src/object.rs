@@ -42,6 +42,12 @@ pub trait Object: Send + Sync {
     fn readable(&self) -> bool {
         true
     }
+
+    /// Whether someone has it open for writing. An ignore mask that does not
+    /// survive modifications is then not set at all, as on Linux.
+    fn open_for_write(&self) -> bool {
+        false
+    }
 }
 
 /// What a group must know of a file system whose objects it marks.

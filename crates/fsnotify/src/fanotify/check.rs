@@ -138,16 +138,9 @@ pub(super) fn object(
     mask: u64,
     object: &dyn Object,
 ) -> Result<(), Error> {
-    if flags.contains(MarkFlags::MOUNT) {
-        return Err(Error::Unsupported { what: "mount marks" });
-    }
-    if mask & FS_ERROR != 0 {
-        return Err(Error::Unsupported { what: "file system errors" });
-    }
-    if mask & u64::from(Mask::RENAME.bits()) != 0 {
-        return Err(Error::Unsupported { what: "renames told with both names" });
-    }
+    let on_mount = flags.contains(MarkFlags::MOUNT);
     let on_super_block = flags.contains(MarkFlags::FILESYSTEM);
+    let on_inode = !on_mount && !on_super_block;
     if on_super_block != (object.kind() == ObjectKind::SuperBlock) {
         return Err(Error::WrongKind { kind: object.kind() });
     }
@@ -158,37 +151,50 @@ pub(super) fn object(
     if !object.readable() {
         return Err(Error::AccessDenied);
     }
-    let adds = flags.contains(MarkFlags::ADD);
-    // What only a directory has: its names, and its children's events. New
-    // ways to ask (TARGET_FID, RENAME, FAN_MARK_IGNORE) are strict about it.
-    if adds && !is_dir && !on_super_block {
-        let strict = group.contains(InitFlags::REPORT_TARGET_FID)
-            || mask & u64::from(Mask::RENAME.bits()) != 0
-            || flags.contains(MarkFlags::IGNORE);
-        let of_directories = Mask::DIRENT | EVENT_FLAGS;
-        if strict && mask & u64::from(of_directories.bits()) != 0 {
-            return Err(Error::NotDirectory);
-        }
+    if flags.contains(MarkFlags::REMOVE) {
+        return if on_mount { Err(Error::NoMark) } else { Ok(()) };
     }
-    if group.intersects(InitFlags::FID_BITS) && adds {
+    // The older ignore mask has no use for remarks.
+    let unused = if flags.contains(MarkFlags::IGNORED_MASK) { EVENT_FLAGS } else { Mask::empty() };
+    let asks = |events: Mask| mask & u64::from((events - unused).bits()) != 0;
+    // What only a directory has: its names, and its children's events. Newer
+    // ways to ask (TARGET_FID, RENAME, FAN_MARK_IGNORE) are strict about it.
+    let strict = group.contains(InitFlags::REPORT_TARGET_FID)
+        || asks(Mask::RENAME)
+        || flags.contains(MarkFlags::IGNORE);
+    if strict && on_inode && !is_dir && asks(Mask::DIRENT | EVENT_FLAGS) {
+        return Err(Error::NotDirectory);
+    }
+    if group.intersects(InitFlags::FID_BITS) && !on_inode {
         let file_system = object.file_system();
-        if file_system.fsid.is_none() && on_super_block {
+        if file_system.fsid.is_none() {
             return Err(Error::NoFsid);
         }
-        if on_super_block && !file_system.decodes_handles {
+        if !file_system.decodes_handles {
             return Err(Error::NoHandles);
         }
     }
     // The newer ignore mask of what has more than one inode must survive
-    // modifications (directories and file systems).
+    // modifications.
     let survives = flags.contains(MarkFlags::IGNORED_SURV_MODIFY);
-    if adds && flags.contains(MarkFlags::IGNORE) && !survives {
-        if on_super_block {
+    if flags.contains(MarkFlags::IGNORE) && !survives {
+        if !on_inode {
             return Err(Error::InvalidFlags { flags: flags.bits() });
         }
         if is_dir {
             return Err(Error::IsDirectory);
         }
+    }
+    Ok(())
+}
+
+/// What Linux would have done, and this crate cannot.
+pub(super) fn supported(mask: Mask) -> Result<(), Error> {
+    if u64::from(mask.bits()) & FS_ERROR != 0 {
+        return Err(Error::Unsupported { what: "file system errors" });
+    }
+    if mask.contains(Mask::RENAME) {
+        return Err(Error::Unsupported { what: "renames told with both names" });
     }
     Ok(())
 }

@@ -100,6 +100,9 @@ impl Fanotify {
             return Ok(());
         }
         check::object(self.flags, flags, mask, &**object)?;
+        if flags.contains(MarkFlags::MOUNT) {
+            return Err(Error::Unsupported { what: "mount marks" });
+        }
         // Checked to be 32 bits.
         let mut mask = Mask::from_bits_retain(mask as u32);
         let ignore = flags.intersects(MarkFlags::IGNORE_BITS);
@@ -130,11 +133,16 @@ impl Fanotify {
         // Declared first, to be dropped when the table is unlocked: it may turn
         // out to be the last reference to an object.
         let sample;
+        let survives = flags.contains(MarkFlags::IGNORED_SURV_MODIFY);
+        if ignore && !survives && object.open_for_write() {
+            return Ok(());
+        }
         let mut table = self.group.table();
         let connector = object.connector();
         let evictable = flags.contains(MarkFlags::EVICTABLE);
         if let Some(mark) = connector.find(self.group.id) {
             refuse_weaker(&mark, flags)?;
+            check::supported(mask)?;
             connector.update(|| widen(&mark, flags, mask, ignore));
             if !evictable {
                 table.hold(mark.key, Arc::clone(object));
@@ -145,6 +153,7 @@ impl Fanotify {
             sample = table.sample();
             refuse_other_file_system(sample.as_deref(), &**object)?;
         }
+        check::supported(mask)?;
         let charge = self.group.charge_mark(self.flags.contains(InitFlags::UNLIMITED_MARKS))?;
         let Some(key) = table.free_key() else {
             return Err(Error::TooManyMarks { limit: i32::MAX as u64 });

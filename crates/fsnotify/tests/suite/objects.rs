@@ -1,6 +1,9 @@
 //! Things to watch: the least an [`Object`] can be.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use fsnotify::{
     Account, Connector, Event, FileSystem, Limits, Mask, Object, ObjectKind,
@@ -14,6 +17,8 @@ pub(crate) struct Thing {
     kind: ObjectKind,
     pub(crate) readable: bool,
     pub(crate) file_system: FileSystem,
+    /// Whether someone has it open for writing.
+    pub(crate) written: AtomicBool,
 }
 
 impl Thing {
@@ -22,7 +27,12 @@ impl Thing {
     }
 
     pub(crate) fn in_file_system(kind: ObjectKind, file_system: FileSystem) -> Arc<Self> {
-        Arc::new(Self { connector: Connector::new(), kind, readable: true, file_system })
+        Arc::new(Self::made(kind, file_system, true))
+    }
+
+    fn made(kind: ObjectKind, file_system: FileSystem, readable: bool) -> Self {
+        let written = AtomicBool::new(false);
+        Self { connector: Connector::new(), kind, readable, file_system, written }
     }
 
     pub(crate) fn file() -> Arc<Self> {
@@ -34,8 +44,7 @@ impl Thing {
     }
 
     pub(crate) fn secret() -> Arc<Self> {
-        let (connector, kind) = (Connector::new(), ObjectKind::File);
-        Arc::new(Self { connector, kind, readable: false, file_system: FileSystem::default() })
+        Arc::new(Self::made(ObjectKind::File, FileSystem::default(), false))
     }
 }
 
@@ -54,6 +63,10 @@ impl Object for Thing {
 
     fn readable(&self) -> bool {
         self.readable
+    }
+
+    fn open_for_write(&self) -> bool {
+        self.written.load(Ordering::Relaxed)
     }
 }
 
