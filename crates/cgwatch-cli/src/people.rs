@@ -249,7 +249,7 @@ fn gap(reason: &GapReason) -> String {
 }
 
 /// A length of time in a fitting unit.
-pub(crate) fn span(nanoseconds: u64) -> String {
+fn span(nanoseconds: u64) -> String {
     let seconds = nanoseconds as f64 / 1e9;
     match nanoseconds {
         0..1_000_000 => format!("{:.0} µs", seconds * 1e6),

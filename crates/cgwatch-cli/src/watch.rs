@@ -124,11 +124,11 @@ fn introduction(start: &Start) -> String {
         .map(|root| people::printable(root.path.as_os_str().as_encoded_bytes()))
         .collect();
     format!(
-        "watching {} by {} ({}); everything is read anew every {}",
+        "watching {} by {} ({}); everything is read anew every {} s",
         roots.join(", "),
         start.strategy.name(),
         start.because,
-        people::span(u64::try_from(start.sweep_interval.as_nanos()).unwrap_or(u64::MAX)),
+        start.sweep_interval.as_secs_f64(),
     )
 }
 
