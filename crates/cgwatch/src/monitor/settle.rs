@@ -101,6 +101,9 @@ impl<W: World> Monitor<W> {
             return; // births may be unknown: the comparison that follows finds them
         }
         self.take_names();
+        // The deepest first: reading the children of one reads the others, which then would know
+        // of births after the drain.
+        open.sort_by_key(|key| std::cmp::Reverse(self.books.get(*key).map_or(0, |n| n.depth)));
         for parent in open {
             if self.books.get(parent).is_some_and(|node| node.wd.is_none()) {
                 // Nobody tells of births here.
