@@ -3,13 +3,15 @@
  * next to nothing between them. What cgwatch costs is measured against this.
  *
  * The protocol (design.md 4.1 and 4.2). Every opening goes through the path from the one directory
- * that is kept open, the root; a control file is opened only through an O_PATH descriptor of its
- * directory, which is looked at before and after.
- *   birth:  open, fstat, watch the directory; list it; watch and read each event file; fstat, close.
+ * that is kept open, the mount's root; a control file is opened only through an O_PATH descriptor
+ * of its directory, which is looked at before and after.
+ *   birth:  open, fstat, watch the directory; watch and read each event file that is there; fstat,
+ *           and, if there are directories in it, list it; close.
  *   change: open, fstat; read the file; fstat, close. Numbers that differ make a change.
  *   death:  open by name, to see that it is gone; end its watches.
  *
- * Usage: loop ROOT. What is asked and answered on stdin and stdout: see subject.rs.
+ * Usage: loop MOUNT CGROUP, the second relative to the first. What is asked and answered on stdin
+ * and stdout: see subject.rs.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -37,7 +39,7 @@ struct cgroup {
     int watches[PARTS]; /* of the files, then of the directory; 0: none */
     uint64_t values[FILES][VALUES];
     uint32_t name; /* where the name starts in the path */
-    char path[];   /* from the root, which itself is "." */
+    char path[];   /* from the mount's root */
 };
 
 /* What a watch is of. */
@@ -94,10 +96,10 @@ static struct cgroup *child(const struct cgroup *parent, const char *name) {
     return it;
 }
 
-static void watch(struct cgroup *cgroup, int part, const char *path, uint32_t mask) {
+static bool watch(struct cgroup *cgroup, int part, const char *path, uint32_t mask) {
     int wd = inotify_add_watch(inotify, path, mask);
     if (wd < 0) {
-        if (errno == ENOENT) return;
+        if (errno == ENOENT) return false;
         fail("inotify_add_watch");
     }
     if ((size_t)wd >= target_room) {
@@ -108,6 +110,7 @@ static void watch(struct cgroup *cgroup, int part, const char *path, uint32_t ma
     }
     targets[wd] = (struct target){cgroup, part};
     cgroup->watches[part] = wd;
+    return true;
 }
 
 /* ---- reading ---- */
@@ -175,30 +178,25 @@ static void change(struct cgroup *cgroup, int file) {
 
 static void birth(struct cgroup *parent, const char *name);
 
-/* Which event files there are, and, given a list, the names of the directories, each with its NUL. */
-static unsigned list(int directory, char **names, size_t *length) {
-    char entries[32768];
-    unsigned found = 0;
+/* The names of the directories in it, each with its NUL. */
+static char *list(int directory, size_t *length) {
+    char entries[32768], *names = NULL;
     ssize_t got;
     int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return 0;
+    if (fd < 0) return NULL;
     while ((got = getdents64(fd, entries, sizeof entries)) > 0) {
         for (ssize_t at = 0; at < got;) {
             struct dirent64 *entry = (struct dirent64 *)(entries + at);
             at += entry->d_reclen;
-            if (entry->d_type != DT_DIR) {
-                for (int file = 0; file < FILES; file++)
-                    if (!strcmp(entry->d_name, file_names[file])) found |= 1u << file;
-            } else if (entry->d_name[0] != '.') {
-                size_t more = strlen(entry->d_name) + 1;
-                *names = room(*names, *length + more);
-                memcpy(*names + *length, entry->d_name, more);
-                *length += more;
-            }
+            if (entry->d_type != DT_DIR || entry->d_name[0] == '.') continue;
+            size_t more = strlen(entry->d_name) + 1;
+            names = room(names, *length + more);
+            memcpy(names + *length, entry->d_name, more);
+            *length += more;
         }
     }
     close(fd);
-    return found;
+    return names;
 }
 
 static struct cgroup *enter(struct cgroup *parent, const char *path, size_t name, uint64_t id) {
@@ -225,16 +223,15 @@ static void appear(struct cgroup *parent, const char *path, size_t name) {
     char through[64];
     int end = snprintf(through, sizeof through, "/proc/self/fd/%d", fd);
     watch(cgroup, DIRECTORY, through, IN_CREATE | IN_DELETE | IN_CLOSE_WRITE | IN_ONLYDIR);
-    char *names = NULL;
-    size_t length = 0;
-    unsigned found = list(fd, &names, &length);
     bool whole = true, changed;
     for (int file = 0; file < FILES; file++) {
-        if (!(found & 1u << file)) continue;
         snprintf(through + end, sizeof through - (size_t)end, "/%s", file_names[file]);
-        watch(cgroup, file, through, IN_MODIFY | IN_DELETE_SELF);
-        whole &= read_file(fd, cgroup, file, &changed);
+        if (watch(cgroup, file, through, IN_MODIFY | IN_DELETE_SELF))
+            whole &= read_file(fd, cgroup, file, &changed);
     }
+    struct stat status;
+    size_t length = 0;
+    char *names = !fstat(fd, &status) && status.st_nlink > 2 ? list(fd, &length) : NULL;
     close_directory(fd, 0, whole);
 
     for (size_t at = 0; at < length; at += strlen(names + at) + 1) birth(cgroup, names + at);
@@ -244,10 +241,8 @@ static void appear(struct cgroup *parent, const char *path, size_t name) {
 static void birth(struct cgroup *parent, const char *name) {
     char path[4096];
     if (child(parent, name)) return;
-    size_t above = parent->parent ? strlen(parent->path) + 1 : 0;
-    if (above) snprintf(path, sizeof path, "%s/%s", parent->path, name);
-    else snprintf(path, sizeof path, "%s", name);
-    appear(parent, path, above);
+    snprintf(path, sizeof path, "%s/%s", parent->path, name);
+    appear(parent, path, strlen(parent->path) + 1);
 }
 
 static void death(struct cgroup *parent, const char *name) {
@@ -316,13 +311,13 @@ static bool done(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 2) return 2;
+    if (argc != 3) return 2;
     uint64_t began = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID);
     root = open(argv[1], O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (root < 0) fail(argv[1]);
     inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (inotify < 0) fail("inotify_init1");
-    appear(NULL, ".", 0);
+    appear(NULL, argv[2], 0);
     drain();
     printf("ready %llu %llu %llu\n", (unsigned long long)(now(CLOCK_PROCESS_CPUTIME_ID) - cpu),
            (unsigned long long)(now(CLOCK_MONOTONIC) - began), (unsigned long long)counts.appeared);

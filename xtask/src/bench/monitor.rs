@@ -2,7 +2,7 @@
 //! follows the same protocol (`xtask/bench/loop.c`).
 //!
 //! Both are processes of their own that watch the same cgroups, one after the other, over and over
-//! in one run, so that whatever else the machine does hits both alike; what is shown are medians.
+//! in one run, so that whatever else the machine does hits both alike.
 //! [`tree`] makes things happen, [`mod@subject`] speaks with the measured process, [`watcher`] is
 //! that process for cgwatch, [`report`] is the table.
 
@@ -44,6 +44,9 @@ pub(crate) struct Options {
 const SINGLE: usize = 300;
 const PAUSE: Duration = Duration::from_micros(300);
 
+/// How often changes, births and deaths are measured between a subject's start and its end.
+const PASSES: usize = 3;
+
 /// Cgroups that children are born into in turn. A cgroup's second change within 10 ms is announced
 /// late (`CGROUP_FILE_NOTIFY_MIN_INTV`), so that fewer would change less.
 const POPULATED: usize = 64;
@@ -59,6 +62,7 @@ pub(crate) fn task(options: &Options) -> Result<()> {
         fork: compile("fork")?,
         watcher: std::env::current_exe()?,
         slab: slab()?,
+        mount,
     };
     for round in 1..=options.rounds {
         eprintln!("round {round} of {}", options.rounds);
@@ -67,7 +71,7 @@ pub(crate) fn task(options: &Options) -> Result<()> {
         }
     }
     let smaller = options.cgroups / 10;
-    let few = Tree::plant(&mount, smaller, 0)?;
+    let few = Tree::plant(&bench.mount, smaller, 0)?;
     for _ in 0..options.rounds {
         for arm in [Arm::CLoop, Arm::Cgwatch] {
             let subject = bench.start(arm, &few)?;
@@ -76,13 +80,13 @@ pub(crate) fn task(options: &Options) -> Result<()> {
             subject.end()?;
         }
     }
-    println!("Medians of {} rounds.\n", options.rounds);
     report.print(tree.cgroups(), few.cgroups());
     Ok(())
 }
 
 struct Bench<'o> {
     options: &'o Options,
+    mount: PathBuf,
     c_loop: PathBuf,
     fork: PathBuf,
     watcher: PathBuf,
@@ -92,14 +96,14 @@ struct Bench<'o> {
 
 impl Bench<'_> {
     fn start(&self, arm: Arm, tree: &Tree) -> Result<Subject> {
-        let mut command = if arm == Arm::Cgwatch {
-            let mut command = Command::new(&self.watcher);
-            command.args(["bench", "monitor-subject"]);
-            command
+        let mut command;
+        if arm == Arm::Cgwatch {
+            command = Command::new(&self.watcher);
+            command.args(["bench", "monitor-subject"]).arg(tree.top());
         } else {
-            Command::new(&self.c_loop)
-        };
-        command.arg(tree.top());
+            command = Command::new(&self.c_loop);
+            command.arg(&self.mount).arg(tree.top().strip_prefix(&self.mount)?);
+        }
         Subject::start(&mut command)
     }
 
@@ -112,8 +116,10 @@ impl Bench<'_> {
             report.add(Quantity::StartWall, arm, started.start.wall_ns / cgroups);
             report.add(Quantity::Memory, arm, started.private_bytes()? / cgroups);
             report.add(Quantity::Kernel, arm, (slab()? - self.slab) / cgroups);
-            self.changes(arm, &mut started, tree, report)?;
-            self.births_and_deaths(arm, &mut started, tree, report)?;
+            for _ in 0..PASSES {
+                self.changes(arm, &mut started, tree, report)?;
+                self.births_and_deaths(arm, &mut started, tree, report)?;
+            }
             self.latency(arm, &mut started, tree, report)?;
             subject = Some(started);
         }
