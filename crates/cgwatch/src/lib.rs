@@ -1,4 +1,38 @@
 //! cgwatch: every change, then exactly one removal, of every Linux cgroup.
+//!
+//! A [`Watcher`] keeps the books of one or several cgroup v2 subtrees and tells each change of
+//! their event files (`cgroup.events`, `memory.events`, `pids.events` and others) and each birth
+//! and death, as [`Event`]s in one total order. On any kernel, with one inotify instance, losing
+//! nothing, not even the OOM kill that emptied a cgroup which was removed before anyone could read
+//! its last counts: that is recovered from its parent ([`Unseen`]).
+//!
+//! ```
+//! use cgwatch::{Depth, EventKind, Mount, Options, Watcher};
+//!
+//! # fn main() -> Result<(), cgwatch::Error> {
+//! # let Some(mount) = Mount::all()?.into_iter().next() else { return Ok(()) };
+//! let mut watcher = Watcher::new(Options::new())?;
+//! watcher.add(&mount.point, Depth::All)?;
+//! for event in watcher.events() {
+//!     match event?.kind {
+//!         EventKind::Changed { cgroup, delta, .. } => {
+//!             println!("{} breached memory.high {:?} times", cgroup.path, delta.get("high"));
+//!         }
+//!         EventKind::Removed { cgroup, .. } => println!("{} is gone: drop its state", cgroup.path),
+//!         EventKind::Ready { .. } => break, // only for this example: everything there is was told
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What it does for you: finds cgroups born in the same instant as their parent, survives a full
+//! queue, too few watches and a slow reader with its sums right, tells a path's next bearer from the
+//! last one, and stays out of the way of other programs' removal events.
+//!
+//! What it does not: it writes nothing in the hierarchy (only a [`Probe`] does, if asked), starts
+//! no thread, and does not say which process was killed.
 
 mod capability;
 mod error;
@@ -13,6 +47,8 @@ mod monitor;
 mod mount;
 mod options;
 mod parse;
+#[cfg(feature = "stream")]
+mod stream;
 mod watcher;
 pub mod world;
 
@@ -26,4 +62,6 @@ pub use filter::Filter;
 pub use host::HostWorld;
 pub use mount::{FileSystem, Mount};
 pub use options::{Depth, Options, Strategy};
+#[cfg(feature = "stream")]
+pub use stream::EventStream;
 pub use watcher::{Root, Snapshot, Start, Usage, Watcher};
