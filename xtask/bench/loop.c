@@ -63,7 +63,7 @@ static struct removal {
     uint64_t at;
 } *removals;
 static size_t removal_count, removal_room;
-static bool record_removals;
+static bool note_removals;
 
 static _Noreturn void fail(const char *what) {
     perror(what);
@@ -254,19 +254,19 @@ static void death(struct cgroup *parent, const char *name) {
         close(fd);
         if (id == cgroup->id) return;
     }
-    if (record_removals) {
+    counts.removed++;
+    for (int part = 0; part < PARTS; part++) {
+        if (!cgroup->watches[part]) continue;
+        inotify_rm_watch(inotify, cgroup->watches[part]);
+        targets[cgroup->watches[part]].cgroup = NULL;
+    }
+    if (note_removals) {
         if (removal_count == removal_room) {
             removal_room = removal_room ? removal_room * 2 : 1024;
             removals = room(removals, removal_room * sizeof *removals);
         }
         uint32_t number = (uint32_t)strtoul(name + strcspn(name, "0123456789"), NULL, 10);
         removals[removal_count++] = (struct removal){number, now(CLOCK_MONOTONIC)};
-    }
-    counts.removed++;
-    for (int part = 0; part < PARTS; part++) {
-        if (!cgroup->watches[part]) continue;
-        inotify_rm_watch(inotify, cgroup->watches[part]);
-        targets[cgroup->watches[part]].cgroup = NULL;
     }
     struct cgroup **link = bucket(parent, name);
     while (*link != cgroup) link = &(*link)->next_in_bucket;
@@ -323,23 +323,20 @@ int main(int argc, char **argv) {
            (unsigned long long)(now(CLOCK_MONOTONIC) - began), (unsigned long long)counts.appeared);
     fflush(stdout);
 
-    bool measuring = false, started = false;
+    bool measuring = false;
     uint64_t deadline = 0;
     for (;;) {
         struct pollfd ready[] = {{inotify, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
-        poll(ready, 2, measuring ? 1000 : -1);
-        if (ready[0].revents) {
-            if (!started) began = now(CLOCK_MONOTONIC), started = true;
-            drain();
-        }
+        if (measuring) poll(ready, 1, 1000);
+        else poll(ready, 2, -1);
+        if (ready[0].revents) drain();
         if (measuring && (done() || now(CLOCK_MONOTONIC) > deadline)) {
             measuring = false;
-            uint64_t wall = now(CLOCK_MONOTONIC) - began;
+            uint64_t spent = now(CLOCK_PROCESS_CPUTIME_ID) - cpu, when = now(CLOCK_MONOTONIC);
             for (size_t i = 0; i < removal_count; i++)
                 printf("removed %u %llu\n", removals[i].number, (unsigned long long)removals[i].at);
-            printf("done %llu %llu %llu %llu %llu\n",
-                   (unsigned long long)(now(CLOCK_PROCESS_CPUTIME_ID) - cpu),
-                   (unsigned long long)wall, (unsigned long long)counts.changed,
+            printf("done %llu %llu %llu %llu %llu\n", (unsigned long long)spent,
+                   (unsigned long long)when, (unsigned long long)counts.changed,
                    (unsigned long long)counts.appeared, (unsigned long long)counts.removed);
             fflush(stdout);
         }
@@ -348,15 +345,15 @@ int main(int argc, char **argv) {
             ssize_t length = read(STDIN_FILENO, line, sizeof line - 1);
             if (length <= 0) return 0;
             line[length] = 0;
-            unsigned long long changed, appeared, removed, record;
-            if (sscanf(line, "begin %llu %llu %llu %llu", &changed, &appeared, &removed, &record) != 4)
+            unsigned long long changed, appeared, removed, note;
+            if (sscanf(line, "begin %llu %llu %llu %llu", &changed, &appeared, &removed, &note) != 4)
                 return 2;
             drain();
             wanted.changed = changed, wanted.appeared = appeared, wanted.removed = removed;
             memset(&counts, 0, sizeof counts);
             removal_count = 0;
-            record_removals = record;
-            measuring = true, started = false;
+            note_removals = note;
+            measuring = true;
             cpu = now(CLOCK_PROCESS_CPUTIME_ID);
             deadline = now(CLOCK_MONOTONIC) + 20000000000;
             printf("begun\n");

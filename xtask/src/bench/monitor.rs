@@ -17,11 +17,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::time::ClockId;
 
 use crate::{process, workspace};
 use report::{Arm, Quantity, Report};
 use subject::{Expectation, Subject};
-use tree::Tree;
+use tree::{Tree, nanoseconds};
 
 pub(crate) use watcher::subject;
 
@@ -75,8 +76,8 @@ pub(crate) fn task(options: &Options) -> Result<()> {
     for _ in 0..options.rounds {
         for arm in [Arm::CLoop, Arm::Cgwatch] {
             let subject = bench.start(arm, &few)?;
-            let each = subject.start.cpu_ns / few.cgroups() as f64;
-            report.add(Quantity::StartFewCpu, arm, each);
+            let [cpu, _] = subject.start;
+            report.add(Quantity::StartFewCpu, arm, cpu / few.cgroups() as f64);
             subject.end()?;
         }
     }
@@ -112,8 +113,9 @@ impl Bench<'_> {
         if arm != Arm::Alone {
             let mut started = self.start(arm, tree)?;
             let cgroups = tree.cgroups() as f64;
-            report.add(Quantity::StartCpu, arm, started.start.cpu_ns / cgroups);
-            report.add(Quantity::StartWall, arm, started.start.wall_ns / cgroups);
+            let [cpu, wall] = started.start;
+            report.add(Quantity::StartCpu, arm, cpu / cgroups);
+            report.add(Quantity::StartWall, arm, wall / cgroups);
             report.add(Quantity::Memory, arm, started.private_bytes()? / cgroups);
             report.add(Quantity::Kernel, arm, (slab()? - self.slab) / cgroups);
             for _ in 0..PASSES {
@@ -144,15 +146,17 @@ impl Bench<'_> {
         subject.pause()?;
         tree.toggle(None)?;
         witness.await_changes(self.options.events)?;
+        let resumed = nanoseconds(ClockId::Monotonic);
         subject.resume()?;
         let cost = subject.done(expected)?;
-        report.add(Quantity::QueuedChange, arm, cost.cpu_ns / self.options.events as f64);
-        report.add(Quantity::Rate, arm, self.options.events as f64 / cost.wall_ns * 1e9);
+        let events = self.options.events as f64;
+        report.add(Quantity::QueuedChange, arm, cost.cpu_ns / events);
+        report.add(Quantity::Rate, arm, events / (cost.at - resumed) as f64 * 1e9);
 
         subject.begin(expected)?;
         tree.toggle(Some(PAUSE))?;
         let cost = subject.done(expected)?;
-        report.add(Quantity::SingleChange, arm, cost.cpu_ns / self.options.events as f64);
+        report.add(Quantity::SingleChange, arm, cost.cpu_ns / events);
         Ok(())
     }
 

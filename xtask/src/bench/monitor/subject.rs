@@ -4,9 +4,9 @@
 //! exists is known: what that took in nanoseconds of its processor time and of the clock. Then, any
 //! number of times, `begin CHANGED APPEARED REMOVED NOTE` makes it take in what is queued, start to
 //! count, and say `begun`; when it has seen that many events, or after 20 s, it says
-//! `done CPU WALL CHANGED APPEARED REMOVED`. CPU counts from `begun`, WALL from the first
-//! notification. If NOTE is 1, a line `removed NUMBER WHEN` goes before it for each removal: the
-//! number in the cgroup's name, and the time of the monotonic clock. It ends with its input.
+//! `done CPU WHEN CHANGED APPEARED REMOVED`: the processor time since `begun`, and the time of the
+//! monotonic clock. If NOTE is 1, a line `removed NUMBER WHEN` goes before it for each removal,
+//! with the number in the cgroup's name. It ends with its input.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
@@ -28,7 +28,8 @@ pub(super) struct Expectation {
 #[derive(Debug)]
 pub(super) struct Cost {
     pub(super) cpu_ns: f64,
-    pub(super) wall_ns: f64,
+    /// When it was seen, by the monotonic clock.
+    pub(super) at: u64,
     /// Number in the name, time of the monotonic clock.
     pub(super) removals: Vec<(usize, u64)>,
 }
@@ -38,8 +39,8 @@ pub(super) struct Subject {
     child: Child,
     questions: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
-    /// What the baseline took.
-    pub(super) start: Cost,
+    /// What the baseline took, in nanoseconds: processor time, and by the clock.
+    pub(super) start: [f64; 2],
 }
 
 impl Subject {
@@ -47,13 +48,11 @@ impl Subject {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let questions = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().context("no pipe")?);
-        let start = Cost { cpu_ns: 0.0, wall_ns: 0.0, removals: Vec::new() };
-        let mut subject = Self { child, questions, answers, start };
+        let mut subject = Self { child, questions, answers, start: [0.0; 2] };
         let line = subject.line()?;
         let words: Vec<_> = line.split(' ').collect();
         let ["ready", cpu, wall, _] = words[..] else { bail!("not ready: {line}") };
-        subject.start.cpu_ns = cpu.parse()?;
-        subject.start.wall_ns = wall.parse()?;
+        subject.start = [cpu.parse()?, wall.parse()?];
         Ok(subject)
     }
 
@@ -77,12 +76,12 @@ impl Subject {
             let words: Vec<_> = line.split(' ').collect();
             match words[..] {
                 ["removed", number, when] => removals.push((number.parse()?, when.parse()?)),
-                ["done", cpu, wall, changed, appeared, removed] => {
+                ["done", cpu, at, changed, appeared, removed] => {
                     let seen: [usize; 3] = [changed.parse()?, appeared.parse()?, removed.parse()?];
                     let wanted = [expected.changed, expected.appeared, expected.removed];
                     let enough = seen.iter().zip(&wanted).all(|(seen, wanted)| seen >= wanted);
                     ensure!(enough, "saw {seen:?} changes, births, deaths of {wanted:?}");
-                    return Ok(Cost { cpu_ns: cpu.parse()?, wall_ns: wall.parse()?, removals });
+                    return Ok(Cost { cpu_ns: cpu.parse()?, at: at.parse()?, removals });
                 }
                 _ => bail!("not understood: {line}"),
             }

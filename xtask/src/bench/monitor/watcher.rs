@@ -1,23 +1,25 @@
 //! The measured process for cgwatch: a reader that does nothing but count. What is asked and
-//! answered: see [`subject`](mod@super::subject).
+//! answered: see [`subject`](super::subject).
 
 use std::io::{Write as _, stdin, stdout};
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use cgwatch::{Depth, EventKind, Options, Watcher};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use cgwatch::{Depth, Event, EventKind, Options, Watcher};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
 use rustix::time::ClockId;
 
 use super::tree::nanoseconds;
 
-const PATIENCE: u64 = 20_000_000_000;
+/// It gives up after so long.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Watches `root` until the standard input ends.
 pub(crate) fn subject(root: &Path) -> Result<()> {
-    let mut clocks = Clocks::now();
+    let [cpu, wall] = clocks();
     let mut watcher = Watcher::new(Options::new())?;
     watcher.add(root, Depth::All)?;
     let cgroups = loop {
@@ -26,65 +28,12 @@ pub(crate) fn subject(root: &Path) -> Result<()> {
             break cgroups;
         }
     };
-    let (cpu, wall) = clocks.since();
-    answer(format_args!("ready {cpu} {wall} {cgroups}"))?;
-
-    let mut seen = Seen::default();
-    let mut wanted = None;
-    let mut started = false;
-    loop {
-        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-        let patience = wanted.is_some().then_some(&second);
-        let input = stdin();
-        let mut ready = [
-            PollFd::new(&watcher, PollFlags::IN),
-            PollFd::from_borrowed_fd(input.as_fd(), PollFlags::IN),
-        ];
-        match poll(&mut ready, patience) {
-            Ok(_) => {}
-            Err(Errno::INTR) => continue,
-            Err(errno) => return Err(errno.into()),
-        }
-        let [notified, asked] = ready.map(|fd| !fd.revents().is_empty());
-        if notified {
-            if !started {
-                clocks.wall = nanoseconds(ClockId::Monotonic);
-                started = true;
-            }
-            seen.take_in(&mut watcher)?;
-        }
-        if let Some(Wanted { changed, appeared, removed, deadline }) = wanted
-            && (seen.changed >= changed && seen.appeared >= appeared && seen.removed >= removed
-                || nanoseconds(ClockId::Monotonic) > deadline)
-        {
-            wanted = None;
-            let (cpu, wall) = clocks.since();
-            for (number, when) in seen.removals.iter().flatten() {
-                answer(format_args!("removed {number} {when}"))?;
-            }
-            let Seen { changed, appeared, removed, .. } = seen;
-            answer(format_args!("done {cpu} {wall} {changed} {appeared} {removed}"))?;
-        }
-        if asked {
-            let mut line = String::new();
-            if input.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let numbers = line.strip_prefix("begin ").context("not understood")?;
-            let numbers: Vec<u64> =
-                numbers.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-            let [changed, appeared, removed, note] = numbers[..] else {
-                anyhow::bail!("not understood: {line}");
-            };
-            Seen::default().take_in(&mut watcher)?;
-            seen = Seen { removals: (note == 1).then(Vec::new), ..Seen::default() };
-            started = false;
-            clocks = Clocks::now();
-            let deadline = clocks.wall + PATIENCE;
-            wanted = Some(Wanted { changed, appeared, removed, deadline });
-            answer(format_args!("begun"))?;
-        }
+    let [cpu_now, wall_now] = clocks();
+    answer(format_args!("ready {} {} {cgroups}", cpu_now - cpu, wall_now - wall))?;
+    while let Some(wanted) = question(&mut watcher)? {
+        measure(&mut watcher, &wanted)?;
     }
+    Ok(())
 }
 
 /// What to wait for.
@@ -92,7 +41,56 @@ struct Wanted {
     changed: u64,
     appeared: u64,
     removed: u64,
-    deadline: u64,
+    /// When each removal was seen.
+    note: bool,
+}
+
+/// Waits for the next question, while it goes on watching. `None`: there are no more.
+fn question(watcher: &mut Watcher) -> Result<Option<Wanted>> {
+    let input = stdin();
+    loop {
+        let mut ready = [
+            PollFd::new(&*watcher, PollFlags::IN),
+            PollFd::from_borrowed_fd(input.as_fd(), PollFlags::IN),
+        ];
+        retry_on_intr(|| poll(&mut ready, None))?;
+        let asked = !ready[1].revents().is_empty();
+        while watcher.next()?.is_some() {}
+        if asked {
+            break;
+        }
+    }
+    let mut line = String::new();
+    if input.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let numbers = line.strip_prefix("begin ").context("not understood")?.split_whitespace();
+    let numbers: Vec<u64> = numbers.map(str::parse).collect::<Result<_, _>>()?;
+    let [changed, appeared, removed, note] = numbers[..] else {
+        anyhow::bail!("not understood: {line}");
+    };
+    Ok(Some(Wanted { changed, appeared, removed, note: note == 1 }))
+}
+
+fn measure(watcher: &mut Watcher, wanted: &Wanted) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    let [cpu, _] = clocks();
+    answer(format_args!("begun"))?;
+    let mut seen = Seen::default();
+    while !seen.is_enough(wanted) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Some(event) = watcher.wait(Some(left))? else { break };
+        seen.count(&event, wanted.note)?;
+        while let Some(event) = watcher.next()? {
+            seen.count(&event, wanted.note)?;
+        }
+    }
+    let [cpu_now, wall_now] = clocks();
+    for (number, when) in &seen.removals {
+        answer(format_args!("removed {number} {when}"))?;
+    }
+    let Seen { changed, appeared, removed, .. } = seen;
+    answer(format_args!("done {} {wall_now} {changed} {appeared} {removed}", cpu_now - cpu))
 }
 
 /// What there was.
@@ -101,47 +99,40 @@ struct Seen {
     changed: u64,
     appeared: u64,
     removed: u64,
-    /// Number in the name, time of the monotonic clock; if they are to be noted.
-    removals: Option<Vec<(u64, u64)>>,
+    /// Number in the name, time of the monotonic clock.
+    removals: Vec<(u64, u64)>,
 }
 
 impl Seen {
-    fn take_in(&mut self, watcher: &mut Watcher) -> Result<()> {
-        while let Some(event) = watcher.next()? {
-            match event.kind {
-                EventKind::Changed { .. } => self.changed += 1,
-                EventKind::Appeared { .. } => self.appeared += 1,
-                EventKind::Removed { cgroup, .. } => {
-                    self.removed += 1;
-                    if let Some(removals) = &mut self.removals {
-                        let path = cgroup.path.as_str().unwrap_or_default();
-                        let number = path.rsplit("/n").next().and_then(|text| text.parse().ok());
-                        let now = nanoseconds(ClockId::Monotonic);
-                        removals.push((number.context("a strange name")?, now));
-                    }
+    fn is_enough(&self, wanted: &Wanted) -> bool {
+        self.changed >= wanted.changed
+            && self.appeared >= wanted.appeared
+            && self.removed >= wanted.removed
+    }
+
+    fn count(&mut self, event: &Event, note: bool) -> Result<()> {
+        match &event.kind {
+            EventKind::Changed { .. } => self.changed += 1,
+            EventKind::Appeared { .. } => self.appeared += 1,
+            EventKind::Removed { cgroup, .. } => {
+                self.removed += 1;
+                if note {
+                    let now = nanoseconds(ClockId::Monotonic);
+                    let path = cgroup.path.as_str().unwrap_or_default();
+                    let number = path.rsplit("/n").next().and_then(|text| text.parse().ok());
+                    self.removals.push((number.context("a strange name")?, now));
                 }
-                EventKind::Gap { reason, .. } => ensure!(false, "a gap: {reason:?}"),
-                _ => {}
             }
+            EventKind::Gap { reason, .. } => ensure!(false, "a gap: {reason:?}"),
+            _ => {}
         }
         Ok(())
     }
 }
 
-struct Clocks {
-    cpu: u64,
-    wall: u64,
-}
-
-impl Clocks {
-    fn now() -> Self {
-        Self { cpu: nanoseconds(ClockId::ProcessCPUTime), wall: nanoseconds(ClockId::Monotonic) }
-    }
-
-    fn since(&self) -> (u64, u64) {
-        let now = Self::now();
-        (now.cpu - self.cpu, now.wall - self.wall)
-    }
+/// Processor time of this process, and the monotonic clock; in nanoseconds.
+fn clocks() -> [u64; 2] {
+    [ClockId::ProcessCPUTime, ClockId::Monotonic].map(nanoseconds)
 }
 
 fn answer(line: std::fmt::Arguments<'_>) -> Result<()> {
