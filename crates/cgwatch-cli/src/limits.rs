@@ -71,6 +71,15 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// How many watches may still be added, as far as could be counted; with the setting that
+    /// allows the fewest.
+    pub(crate) fn watches_left(&self) -> Option<(u64, &'static str)> {
+        let watches = self.list.iter().filter(|limit| limit.name.ends_with("_watches"));
+        watches.filter_map(|l| Some((l.value?.saturating_sub(l.used?), l.name))).min()
+    }
+}
+
 /// What to do if an inotify instance was refused with this errno.
 pub(crate) fn instances(errno: Errno) -> String {
     if errno != Errno::MFILE {

@@ -139,7 +139,7 @@ fn details(kind: &EventKind) -> String {
         }
         EventKind::Ready { cgroups, after_gap } => {
             let plural = if *cgroups == 1 { "" } else { "s" };
-            let again = if *after_gap { ", all is told again after the gap" } else { "" };
+            let again = if *after_gap { ", complete again after the gap" } else { "" };
             format!("{cgroups} cgroup{plural}{again}")
         }
         EventKind::Changed { file, old, new, delta, own, late, .. } => {

@@ -213,7 +213,7 @@ impl Session {
             if ready.signalled {
                 return Ok(End::Signal);
             }
-            if ready.hung_up || (ready.room && self.output.write()? == Err(Closed)) {
+            if ready.hung_up || (ready.room && self.write()? == Err(Closed)) {
                 return Ok(End::ReaderGone);
             }
             if ready.notified && self.output.is_full() {
@@ -247,12 +247,16 @@ impl Session {
                 break;
             }
             let ready = self.wait(None, signals, deadline)?;
-            let gone = ready.hung_up || (ready.room && self.output.write()? == Err(Closed));
+            let gone = ready.hung_up || (ready.room && self.write()? == Err(Closed));
             if gone || ready.signalled {
                 break;
             }
         }
         Ok(())
+    }
+
+    fn write(&mut self) -> anyhow::Result<Result<(), Closed>> {
+        self.output.write().context("cannot write to standard output")
     }
 
     /// Waits until there is something to do or `deadline` has come.

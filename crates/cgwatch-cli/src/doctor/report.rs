@@ -40,7 +40,13 @@ pub(super) fn text(facts: &Facts, coloured: bool) -> String {
     match &facts.choice {
         Choice::Strategy { name, because, watches } => {
             page.row("strategy", &format!("{name}, because {because}"));
-            page.row("watches needed", &format!("at most {watches}"));
+            let shortage = match facts.limits.watches_left() {
+                Some((left, setting)) if left < *watches => {
+                    format!(", but {left} are left: raise {setting}, or the rest is only swept")
+                }
+                _ => String::new(),
+            };
+            page.row("watches needed", &format!("at most {watches}{shortage}"));
         }
         Choice::Failure(why) => page.row("would fail", why),
     }
@@ -192,7 +198,13 @@ pub(super) fn json(facts: &Facts) -> String {
             .collect(),
         watch: match &facts.choice {
             Choice::Strategy { name, because, watches } => {
-                json!({"strategy": name, "because": because, "watches": watches})
+                let left = facts.limits.watches_left().map(|(left, _)| left);
+                json!({
+                    "strategy": name,
+                    "because": because,
+                    "watches": watches,
+                    "watches_left": left,
+                })
             }
             Choice::Failure(why) => json!({"strategy": null, "error": why}),
         },

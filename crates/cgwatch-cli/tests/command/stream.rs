@@ -9,7 +9,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::running::{Cgroup, Running, run, strange_names};
+use crate::running::{Cgroup, Running, assert_fails, cgwatch, run, strange_names};
 
 fn json(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
@@ -215,4 +215,13 @@ fn a_reader_that_pauses_loses_no_removal() {
     assert!(removed as u64 + untold <= BIRTHS as u64, "{removed} + {untold}");
     assert!(removed > 0);
     assert!(running.end().0.success());
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let Some(cgroup) = Cgroup::new("full") else { return };
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = cgwatch(["watch".as_ref(), "-q".as_ref(), cgroup.0.as_os_str()]);
+    let output = command.stdout(full).output().unwrap();
+    assert_fails(&output, &["cannot write to standard output", "No space left"]);
 }
