@@ -106,12 +106,11 @@ impl<W: World> Monitor<W> {
         self.touched.insert(dir);
         let n = self.books.next_instance();
         let Some(parent) = self.books.get_mut(dir) else { return };
-        let mut node = Node::new(n, 0, parent.root);
+        let mut node = Node::new(n, 0, parent.root, self.now_ns);
         node.depth = parent.depth + 1;
         node.parent = Some(dir);
         node.name = name.into();
         node.born_ns = self.now_ns;
-        node.read_ns = self.now_ns;
         node.flags.dead = true;
         let key = self.books.insert_apart(node);
         self.untold.touch(&mut self.books, key);
@@ -142,7 +141,7 @@ impl<W: World> Monitor<W> {
         let n = self.books.next_instance();
         let existing = self.taking_baseline;
         let parent = self.books.living(dir)?;
-        let mut node = Node::new(n, stat.id, parent.root);
+        let mut node = Node::new(n, stat.id, parent.root, self.now_ns);
         node.depth = parent.depth + 1;
         node.parent = Some(dir);
         node.name = name.into();

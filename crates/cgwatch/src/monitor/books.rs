@@ -320,7 +320,7 @@ impl Books {
 }
 
 impl Node {
-    pub(crate) fn new(n: u64, id: u64, root: u32) -> Self {
+    pub(crate) fn new(n: u64, id: u64, root: u32, now_ns: u64) -> Self {
         Self {
             n,
             id,
@@ -332,7 +332,7 @@ impl Node {
             previous: None,
             name: Box::default(),
             born_ns: 0,
-            read_ns: 0,
+            read_ns: now_ns,
             wd: None,
             files: Vec::new(),
             flags: Flags::default(),

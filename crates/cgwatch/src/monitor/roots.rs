@@ -53,7 +53,7 @@ impl<W: World> Monitor<W> {
             self.world.open(base, path).map_err(|source| open_error(file_path, source))?;
         let number = u32::try_from(self.root_ids.len()).unwrap_or(u32::MAX);
         let n = self.books.next_instance();
-        let mut node = Node::new(n, stat.id, number);
+        let mut node = Node::new(n, stat.id, number, self.now_ns);
         node.flags.existing = true;
         let key = self.books.insert_apart(node);
         self.root_ids.push(stat.id);

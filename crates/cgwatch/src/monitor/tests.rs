@@ -333,3 +333,12 @@ fn controllers_come_and_go() {
     };
     run_seeds(&Setting { seeds: 0..SEEDS, notified: true, every_birth: true, slow: false, adjust });
 }
+
+#[test]
+fn the_root_is_dated_too() {
+    let mut run = Run::new(Hierarchy::new(1), Options::new(), true);
+    run.watch();
+    run.take();
+    let began = 1_000_000_000;
+    assert!(run.events.iter().all(|event| event.time.boot_ns >= began), "{:?}", run.events);
+}
