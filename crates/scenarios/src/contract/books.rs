@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use cgwatch::{Confidence, Event, EventKind, Unseen};
+use cgwatch::{Confidence, Event, EventKind, GapReason, Unseen};
 
 use super::{Breach, Rule, Truth};
 
@@ -65,7 +65,8 @@ pub fn balance(events: &[Event], file: &str, key: &str, grown: u64) -> Rule {
 
 /// Nothing stands against a cgroup that counted nothing, and against none more than it counted,
 /// itself or in those below it that were never told. An amount that several may share is held
-/// against all of them together.
+/// against all of them together; after the kernel's queue overflowed others may share it that were
+/// never told, so that only what is called bounded is held against anybody.
 ///
 /// # Errors
 /// The first that is blamed wrongly.
@@ -73,7 +74,11 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
     let known: HashSet<u64> = events.iter().filter_map(|event| event.kind.cgroup()?.id).collect();
     let mut told: HashMap<u64, i128> = HashMap::new();
     let mut counted: HashMap<u64, i128> = HashMap::new();
+    let mut overflowed = false;
     for event in events {
+        if let EventKind::Gap { reason: GapReason::QueueOverflow, .. } = event.kind {
+            overflowed = true;
+        }
         let Some(cgroup) = event.kind.cgroup() else { continue };
         let amount = match &event.kind {
             EventKind::Appeared { .. } => {
@@ -101,8 +106,8 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
             EventKind::Removed { unseen, .. } | EventKind::FileRemoved { unseen, .. } => {
                 // With some who died before, or with more than could be named.
                 let others = unseen.shared_with.len() as u64;
-                let unnamed = unseen.confidence == Some(Confidence::Shared) && others == 0;
-                if unnamed || others < unseen.shared_count {
+                let shared = unseen.confidence == Some(Confidence::Shared);
+                if shared && (overflowed || others == 0) || others < unseen.shared_count {
                     continue;
                 }
                 unseen.shared_with.as_slice()

@@ -7,20 +7,27 @@ use cgwatch::{Event, EventKind, Values};
 use super::{Breach, Rule};
 
 /// What was last told of each file of each instance.
-type Told<'e> = HashMap<(u64, &'e str), BTreeMap<&'e str, u64>>;
+type Told<'e> = HashMap<(u64, &'e str), BTreeMap<&'e str, Counter>>;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counter {
+    value: u64,
+    /// Of all that was told as delta, what nobody has been named for.
+    unclaimed: i128,
+}
 
 /// Keys with two states have no delta.
 fn is_state(file: &str) -> bool {
     file == "cgroup.events"
 }
 
-fn owned(values: &Values<u64>) -> BTreeMap<&str, u64> {
-    values.iter().collect()
+fn owned(values: &Values<u64>) -> BTreeMap<&str, Counter> {
+    values.iter().map(|(key, value)| (key, Counter { value, unclaimed: 0 })).collect()
 }
 
 /// `old` is what was told before, `delta` is `new - old`, so that the deltas of a counter add up to
-/// last minus first; a newborn's counters begin at zero; `own` and `late` are parts of `delta`;
-/// what a removal says was read last has all been told.
+/// last minus first; a newborn's counters begin at zero; `own` is part of `delta`, and all that was
+/// ever told as `own` or `late` is part of all the deltas; what a removal says was read last has all been told.
 ///
 /// # Errors
 /// The first number that does not fit.
@@ -54,7 +61,7 @@ pub fn arithmetic(events: &[Event]) -> Rule {
                 for (file, values) in files.iter().filter(|(file, _)| !is_state(file)) {
                     let before = told.get(&(cgroup.n, file));
                     let untold = values.iter().find(|&(key, value)| {
-                        before.and_then(|told| told.get(key)).copied().unwrap_or(0) != value
+                        before.and_then(|told| told.get(key)).map_or(0, |told| told.value) != value
                     });
                     if let Some((key, value)) = untold {
                         let what = format_args!("{file} {key} {value} was read and never told");
@@ -80,7 +87,8 @@ fn changed<'e>(event: &'e Event, told: &mut Told<'e>) -> Rule {
         return breach("nothing changed".into());
     }
     for (key, value) in new.iter() {
-        let last = before.insert(key, value).unwrap_or(0);
+        let counter = before.entry(key).or_default();
+        let last = std::mem::replace(&mut counter.value, value);
         if old.get(key).unwrap_or(0) != last {
             return breach(format!("{key}: old is {:?}, but {last} was told", old.get(key)));
         }
@@ -88,6 +96,7 @@ fn changed<'e>(event: &'e Event, told: &mut Told<'e>) -> Rule {
             return breach(format!("{key} did not change from {last}"));
         }
         let difference = i128::from(value) - i128::from(last);
+        counter.unclaimed += difference;
         let expected = (!is_state(file)).then_some(difference);
         if delta.get(key) != expected {
             return breach(format!("{key}: delta {:?}, not {expected:?}", delta.get(key)));
@@ -96,19 +105,22 @@ fn changed<'e>(event: &'e Event, told: &mut Told<'e>) -> Rule {
             return breach(format!("{key} fell by {}", -difference));
         }
     }
+    for (key, own) in own.iter().flat_map(|own| own.iter()) {
+        let delta = delta.get(key).unwrap_or(0);
+        if own > delta || own < 0 {
+            return breach(format!("{key}: own {own} of {delta}"));
+        }
+        before.entry(key).or_default().unclaimed -= own;
+    }
     for (key, late) in late.iter() {
-        if i128::from(late) > delta.get(key).unwrap_or(0) {
-            return breach(format!("{key}: late {late} is more than the delta"));
-        }
+        before.entry(key).or_default().unclaimed -= i128::from(late);
     }
-    let own = own.iter().flat_map(|own| own.iter());
-    for (key, own) in own {
-        let rest = delta.get(key).unwrap_or(0) - i128::from(late.get(key).unwrap_or(0));
-        if own > rest || own < 0 {
-            return breach(format!("{key}: own {own} of {rest}"));
+    match before.iter().find(|(_, counter)| counter.unclaimed < 0) {
+        Some((key, counter)) => {
+            breach(format!("{key}: {} more claimed than was ever told", -counter.unclaimed))
         }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// What emptied a cgroup is told before that it is empty: after `populated` 0 of an instance

@@ -27,7 +27,7 @@ const NOBODY: u32 = 65534;
 fn few_watches(environment: &Environment) -> Result<(), Failure> {
     const WATCHES: u64 = 24;
     let tree = Tree::plant(environment)?;
-    for n in 0..20 {
+    for n in 0..environment.scale(20, 6) {
         tree.make_all(&format!("old-{n}/child"))?;
     }
     let limit = Some(("max_inotify_watches", WATCHES));
@@ -37,7 +37,7 @@ fn few_watches(environment: &Environment) -> Result<(), Failure> {
     recording.until("the limit that is reached", |event| {
         matches!(&event.kind, EventKind::Gap { reason: GapReason::WatchLimit { .. }, .. })
     })?;
-    for round in 0..environment.scale(6, 3) {
+    for round in 0..environment.scale(6, 2) {
         let branch = tree.make_all(&format!("new-{round}/child"))?;
         for cgroup in &branch {
             recording.until_appeared(cgroup)?;
@@ -79,7 +79,7 @@ fn no_instance(environment: &Environment) -> Result<(), Failure> {
     let start = outside.recording.start();
     ensure!(start.contains(r#""strategy":"sweep""#), "it says {start}");
     ensure!(start.contains("instances"), "it does not name the limit: {start}");
-    for round in 0..environment.scale(20, 4) {
+    for round in 0..environment.scale(20, 2) {
         let branch = tree.make_all(&format!("{round}/child"))?;
         for cgroup in &branch {
             outside.recording.until_appeared(cgroup)?;

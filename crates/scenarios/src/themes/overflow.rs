@@ -19,6 +19,7 @@ use crate::{
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("overflow-births", births),
     Scenario::new("overflow-books", books).needs(&[HugeTlb]),
+    Scenario::new("overflow-lone-death", lone_death).needs(&[HugeTlb]),
     Scenario::new("overflow-kills", kills).needs(&[Memory]),
 ];
 
@@ -65,6 +66,7 @@ fn overflow(
     environment: &Environment,
     tree: &Tree,
     options: Options,
+    deaths: usize,
     count: impl Fn(usize, usize, &crate::Cgroup) -> Result<(), Failure>,
 ) -> Result<Recording, Failure> {
     let queue = Queue::new(environment)?;
@@ -82,9 +84,10 @@ fn overflow(
         tree.remove(&cgroup)?;
     }
     for (n, cgroup) in known.iter().enumerate() {
-        count(n, known.len(), cgroup)?;
-        if n % 2 == 0 {
+        if n < deaths {
             tree.remove(cgroup)?;
+        } else {
+            count(n, known.len(), cgroup)?;
         }
     }
     let survivors = tree.make_all("survivor/child")?;
@@ -100,18 +103,28 @@ fn overflow(
 /// What lives is told, what died and was told is removed, and all goes on after it.
 fn births(environment: &Environment) -> Result<(), Failure> {
     let tree = Tree::plant(environment)?;
-    let recording = overflow(environment, &tree, Options::new(), |_, _, _| Ok(()))?;
+    let recording = overflow(environment, &tree, Options::new(), 10, |_, _, _| Ok(()))?;
     let (events, _) = recording.stop()?;
     Ok(hold_against(&events, &tree.truth())?)
 }
 
 /// Nothing that was counted meanwhile is lost, though most of those who counted it were never told.
 fn books(environment: &Environment) -> Result<(), Failure> {
+    books_after(environment, 10)
+}
+
+/// Only one that was known died, and it counted nothing: those who did were never told, and what
+/// they counted is not called its own.
+fn lone_death(environment: &Environment) -> Result<(), Failure> {
+    books_after(environment, 1)
+}
+
+fn books_after(environment: &Environment, deaths: usize) -> Result<(), Failure> {
     let tree = last_word::counting_tree(environment)?;
     let count = |n: usize, of: usize, cgroup: &crate::Cgroup| {
         if n % (of / 20).max(2) == 1 { huge_pages::refuse(&tree, cgroup, 2) } else { Ok(()) }
     };
-    let recording = overflow(environment, &tree, last_word::options(), count)?;
+    let recording = overflow(environment, &tree, last_word::options(), deaths, count)?;
     let (file, key) = (huge_pages::FILE, huge_pages::KEY);
     let grown = tree.root().count(file, key)?;
     ensure!(grown > 0, "driver: nothing was counted");
@@ -119,7 +132,8 @@ fn books(environment: &Environment) -> Result<(), Failure> {
     recording.settle(&tree)?;
     let (events, _) = recording.stop()?;
     hold_against(&events, &tree.truth())?;
-    Ok(balance(&events, file, key, grown)?)
+    balance(&events, file, key, grown)?;
+    Ok(blame(&events, &tree.truth(), file, key)?)
 }
 
 /// The same with OOM kills.
@@ -131,7 +145,7 @@ fn kills(environment: &Environment) -> Result<(), Failure> {
         }
         memory::killed(&tree, cgroup, memory::doomed(cgroup)?)
     };
-    let recording = overflow(environment, &tree, Options::new(), count)?;
+    let recording = overflow(environment, &tree, Options::new(), 10, count)?;
     let grown = tree.root().count(memory::FILE, memory::KILL)?;
     ensure!(grown > 0, "driver: nothing was killed");
     recording.until_counted(tree.root(), memory::FILE, memory::KILL, grown)?;
