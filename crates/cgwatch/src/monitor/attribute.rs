@@ -85,7 +85,9 @@ impl<W: World> Monitor<W> {
         };
         let name = self.schemas.spec(file).name.clone();
         let n = |at: usize| self.books.get(losses[at].key).map_or(0, |node| node.n);
-        let unsure = self.rests.contains_key(&account) || !self.losses.is_empty();
+        let unsure = self.rests.contains_key(&account)
+            || !self.losses.is_empty()
+            || self.misses_births(account);
         let alone = others.is_empty() && !dead && !unsure;
         unseen[carrier].files.push((name, Some(amount)));
         let confidence = if alone { Confidence::Bounded } else { Confidence::Shared };
@@ -103,6 +105,11 @@ impl<W: World> Monitor<W> {
                 }
             }
         }
+    }
+
+    /// Some may have lived and died here that nobody tells of.
+    fn misses_births(&self, key: NodeKey) -> bool {
+        self.births_missed || self.books.living(key).is_none_or(|node| node.wd.is_none())
     }
 
     /// Says of which files it cannot be known what was not seen.

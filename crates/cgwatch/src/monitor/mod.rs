@@ -72,6 +72,8 @@ pub(crate) struct Monitor<W: World> {
     hints: Hints,
     /// What is known to be lost and not settled yet.
     losses: Vec<Loss>,
+    /// Records were lost, so that some may have lived and died that nobody will ever tell of.
+    births_missed: bool,
     /// Names of dead bearers whose records are still to come.
     ahead: IndexMap<(NodeKey, Box<[u8]>), Ahead>,
     /// Parents whose sums were touched in this pass.
@@ -121,6 +123,7 @@ impl<W: World> Monitor<W> {
             root_ids: Vec::new(),
             hints: Hints::default(),
             losses: Vec::new(),
+            births_missed: false,
             ahead: IndexMap::new(),
             rests: Map::default(),
             mount: MountOptions::default(),
@@ -192,6 +195,7 @@ impl<W: World> Monitor<W> {
                 self.rebase_all();
             }
         }
+        self.births_missed = false;
         self.watch_rests();
     }
 

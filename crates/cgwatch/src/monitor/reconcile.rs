@@ -10,6 +10,7 @@ impl<W: World> Monitor<W> {
     /// Tells a gap, compares everything, tells `ready`.
     pub(crate) fn reconcile(&mut self, reason: GapReason) {
         self.untold.push_gap(reason);
+        self.births_missed = true;
         // Hints from before say nothing any more that the comparison does not find.
         self.hints.clear();
         self.ahead.clear();
