@@ -152,7 +152,9 @@ impl<W: World> Monitor<W> {
             kin.resize(now.len());
         }
         self.untold.touch(&mut self.books, key);
-        self.touched.insert(key);
+        if self.has_twin(file) {
+            self.touched.insert(key);
+        }
         self.count(parent, file, (before, &old), (schema, &now));
         self.values = now;
         Ok(true)

@@ -248,6 +248,9 @@ impl<W: World> Monitor<W> {
 
     /// Looks again at parents whose rest is due. What is still left over is late.
     pub(crate) fn audit_rests(&mut self) {
+        if self.rests.is_empty() {
+            return;
+        }
         let due: IndexSet<NodeKey> = self
             .rests
             .iter()
