@@ -5,7 +5,7 @@ use std::{
     fmt::{self, Write as _},
 };
 
-use cgwatch::EventKind;
+use cgwatch::{EventKind, Values};
 
 use crate::people::printable;
 
@@ -22,7 +22,8 @@ pub(crate) struct Summary {
 #[derive(Debug, Default)]
 struct Key {
     changes: u64,
-    /// The sum of its deltas; `None` for a state, which has none.
+    /// How much was counted, each amount at one cgroup only: own, unseen and late (design.md 4.1,
+    /// item 5); for a file without a `.local` twin the deltas. `None` for a state.
     sum: Option<i128>,
 }
 
@@ -32,22 +33,45 @@ impl Summary {
         *self.events.entry(kind.name()).or_default() += 1;
         match kind {
             EventKind::Appeared { existing: true, .. } => self.existing += 1,
-            EventKind::Changed { file, new, delta, .. } => {
+            EventKind::Changed { file, new, delta, own, late, .. } => {
                 for (key, _) in new.iter() {
-                    let entry = self.keys.entry((file.to_string(), key.to_owned())).or_default();
+                    let entry = self.key(file, key);
                     entry.changes += 1;
                     if let Some(delta) = delta.get(key) {
-                        let sum = entry.sum.get_or_insert_default();
-                        *sum = sum.saturating_add(delta);
+                        entry.add(own.as_ref().map_or(delta, |own| own.get(key).unwrap_or(0)));
                     }
                 }
+                self.add_all(file, late);
             }
             EventKind::Removed { unseen, .. } | EventKind::FileRemoved { unseen, .. } => {
-                let known = unseen.files.iter().filter_map(|(_, values)| values.as_ref());
-                self.unseen += u64::from(known.flat_map(|values| values.iter()).count() > 0);
+                let known = unseen.files.iter();
+                let known = known.filter_map(|(file, values)| Some((file, values.as_ref()?)));
+                let mut any = false;
+                for (file, values) in known {
+                    any |= !values.is_empty();
+                    self.add_all(file, values);
+                }
+                self.unseen += u64::from(any);
             }
             _ => {}
         }
+    }
+
+    fn key(&mut self, file: &str, key: &str) -> &mut Key {
+        self.keys.entry((file.to_owned(), key.to_owned())).or_default()
+    }
+
+    fn add_all(&mut self, file: &str, amounts: &Values<u64>) {
+        for (key, amount) in amounts.iter() {
+            self.key(file, key).add(amount.into());
+        }
+    }
+}
+
+impl Key {
+    fn add(&mut self, amount: i128) {
+        let sum = self.sum.get_or_insert_default();
+        *sum = sum.saturating_add(amount);
     }
 }
 
@@ -93,7 +117,7 @@ impl fmt::Display for Summary {
 
 #[cfg(test)]
 mod tests {
-    use cgwatch::{Cgroup, CgroupPath, Files, LearnedFrom, Unseen, Values};
+    use cgwatch::{Cgroup, CgroupPath, Files, LearnedFrom, Unseen};
 
     use super::*;
 
@@ -101,6 +125,7 @@ mod tests {
         Cgroup { n: 1, id: Some(7), root_id: 1, path: CgroupPath::new(b"/a") }
     }
 
+    /// Half of the delta is the cgroup's own.
     fn changed(file: &str, key: &str, delta: Option<i128>) -> EventKind {
         EventKind::Changed {
             cgroup: cgroup(),
@@ -108,7 +133,7 @@ mod tests {
             old: Values::default(),
             new: Values(vec![(key.into(), 1)]),
             delta: Values(delta.map(|delta| (key.into(), delta)).into_iter().collect()),
-            own: None,
+            own: delta.map(|delta| Values(vec![(key.into(), delta / 2)])),
             late: Values::default(),
         }
     }
@@ -124,7 +149,7 @@ mod tests {
             });
         }
         summary.count(&changed("memory.events", "high", Some(100)));
-        summary.count(&changed("memory.events", "high", Some(53)));
+        summary.count(&changed("memory.events", "high", Some(52)));
         summary.count(&changed("cgroup.events", "populated", None));
         summary.count(&EventKind::Removed {
             cgroup: cgroup(),
@@ -142,7 +167,8 @@ mod tests {
              changed 3\n\
              1 removals with counts that nothing else had told\n  \
              cgroup.events populated                 1 changes\n  \
-             memory.events high                      2 changes  +153\n"
+             memory.events high                      2 changes  +76\n  \
+             memory.events oom_kill                  0 changes  +1\n"
         );
     }
 }
