@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use cgwatch::Mount;
 
 use super::{Ending, Known};
 use crate::{debian, kernels, process, workspace};
@@ -73,16 +74,12 @@ pub(super) fn cgroups(known: &mut Known) -> Result<Ending> {
 
 /// Whether cgroups can be made and removed here.
 fn try_hierarchy() -> Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let mount = mounts.lines().find_map(|line| {
-        let (mount, file_system) = line.split_once(" - ")?;
-        file_system.starts_with("cgroup2 ").then(|| mount.split(' ').nth(4))?
-    });
-    let mount = mount.context("no cgroup v2 hierarchy is mounted")?;
-    let cgroup = Path::new(mount).join(format!("cgwatch-trial-{}", std::process::id()));
+    let mounts = Mount::all()?;
+    let mount = &mounts.first().context("no cgroup v2 hierarchy is mounted")?.point;
+    let cgroup = mount.join(format!("cgwatch-trial-{}", std::process::id()));
     fs::create_dir(&cgroup)
         .and_then(|()| fs::remove_dir(&cgroup))
-        .with_context(|| format!("no cgroups can be made in {mount}"))
+        .with_context(|| format!("no cgroups can be made in {}", mount.display()))
 }
 
 fn fuzz_folder() -> PathBuf {
