@@ -13,7 +13,7 @@ use crate::{debian, kernels, process, workspace};
 
 /// Built once, and the same way in every step.
 const WHOLE: [&str; 3] = ["--workspace", "--all-features", "--locked"];
-/// The test program that runs the scenarios here; it has a step of its own.
+/// The test program that runs the scenarios here.
 const SCENARIOS_HERE: &str = "host";
 const FUZZ_SECONDS: u32 = 10;
 
@@ -28,15 +28,16 @@ pub(super) fn clippy() -> Result<Ending> {
     Ok(Ending::Passed(None))
 }
 
+/// All but the scenarios, which have a step of their own.
 pub(super) fn tests() -> Result<Ending> {
-    let mut command = process::cargo();
+    let cargo = |words: &[&str]| process::run(process::cargo().args(words).args(WHOLE));
     if process::find("cargo-nextest").is_some() {
-        command.args(["nextest", "run"]).args(WHOLE);
-        command.args(["--filterset", &format!("not binary(={SCENARIOS_HERE})")]);
+        let others = format!("not binary(={SCENARIOS_HERE})");
+        cargo(&["nextest", "run", "--filterset", &others])?;
     } else {
-        command.arg("test").args(WHOLE).args(["--lib", "--bins", "--tests"]);
+        cargo(&["test", "--no-fail-fast", "--lib", "--bins"])?;
+        cargo(&["test", "--no-fail-fast", "--exclude", "scenarios", "--test", "*"])?;
     }
-    process::run(&mut command)?;
     Ok(Ending::Passed(None))
 }
 
