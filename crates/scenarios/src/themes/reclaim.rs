@@ -22,7 +22,8 @@ impl Evidence {
     /// None on a kernel where cgroup files cannot be marked so (before 6.8); those announce no
     /// removals that could be lost.
     fn on(cgroup: &Cgroup) -> Result<Self, Failure> {
-        let path = cgroup.file("cgroup.events");
+        // A file that cgwatch does not watch: its watch would keep the inode.
+        let path = cgroup.file("cgroup.procs");
         let file = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let group = Fanotify::new(InitFlags::empty())?;
         let fd = std::os::fd::AsFd::as_fd(&file);
@@ -30,7 +31,7 @@ impl Evidence {
         Ok(Self(mark.is_ok().then_some(group)))
     }
 
-    fn is_there(&self) -> Result<bool, Failure> {
+    fn is_given(&self) -> Result<bool, Failure> {
         let Some(group) = &self.0 else { return Ok(true) };
         let fd = std::os::fd::AsFd::as_fd(group).as_raw_fd();
         let path = format!("/proc/self/fdinfo/{fd}");
@@ -72,7 +73,7 @@ fn then_removal(environment: &Environment) -> Result<(), Failure> {
                 return Ok(true);
             }
             drop_caches()?;
-            evidence.is_there()
+            evidence.is_given()
         });
         if !tries? {
             return Err(Failure::Skip("the kernel reclaimed nothing".into()));
