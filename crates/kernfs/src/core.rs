@@ -6,7 +6,7 @@ use crate::{
     Node, Options,
     id::Ids,
     notify::{Notifier, Pending},
-    sync::{AtomicUsize, Condvar, Mutex, Ordering, lock},
+    sync::{Condvar, Mutex, lock},
     vfs::Volume,
 };
 
@@ -27,7 +27,6 @@ pub(crate) struct Core {
 struct Poll {
     lock: Mutex<()>,
     woken: Condvar,
-    sleepers: AtomicUsize,
 }
 
 impl Core {
@@ -40,11 +39,7 @@ impl Core {
             draining: Mutex::new(()),
             drained: Condvar::new(),
             volumes: Mutex::new(Vec::new()),
-            poll: Poll {
-                lock: Mutex::new(()),
-                woken: Condvar::new(),
-                sleepers: AtomicUsize::new(0),
-            },
+            poll: Poll { lock: Mutex::new(()), woken: Condvar::new() },
         })
     }
 
@@ -73,16 +68,13 @@ impl Core {
             }
         }
         if profile.announces() {
-            self.pending.push(node, Pending::REMOVED);
-            self.wake_pollers();
+            self.tell_later(node, Pending::REMOVED);
         }
     }
 
-    /// Wakes who sleeps in a poll; costs one load if nobody does.
-    pub(crate) fn wake_pollers(&self) {
-        // Sequentially consistent, as is the count of notifications: either
-        // the sleeper is seen here, or it sees the count before it sleeps.
-        if self.poll.sleepers.load(Ordering::SeqCst) > 0 {
+    /// Lists a node for the worker and wakes who sleeps in a poll.
+    pub(crate) fn tell_later(&self, node: &Arc<Node>, what: Pending) {
+        if self.pending.push(node, what) {
             let _guard = lock(&self.poll.lock);
             self.poll.woken.notify_all();
         }
@@ -93,7 +85,9 @@ impl Core {
     pub(crate) fn sleep_until(&self, limit: std::time::Duration, ready: impl Fn() -> bool) {
         let end = std::time::Instant::now() + limit;
         let mut guard = lock(&self.poll.lock);
-        self.poll.sleepers.fetch_add(1, Ordering::SeqCst);
+        // Under the notifier's lock, as is the look for sleepers: either it
+        // finds this one, or what it told is ready below.
+        self.pending.count_sleeper(true);
         while !ready() {
             let left = end.saturating_duration_since(std::time::Instant::now());
             if left.is_zero() {
@@ -102,17 +96,19 @@ impl Core {
             let woken = self.poll.woken.wait_timeout(guard, left);
             guard = woken.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
         }
-        self.poll.sleepers.fetch_sub(1, Ordering::SeqCst);
+        self.pending.count_sleeper(false);
     }
 
     /// Sleeps until `ready`; the models know no time.
     #[cfg(loom)]
     pub(crate) fn sleep_until(&self, _: std::time::Duration, ready: impl Fn() -> bool) {
         let mut guard = lock(&self.poll.lock);
-        self.poll.sleepers.fetch_add(1, Ordering::SeqCst);
+        // Under the notifier's lock, as is the look for sleepers: either it
+        // finds this one, or what it told is ready below.
+        self.pending.count_sleeper(true);
         while !ready() {
             guard = crate::sync::wait(&self.poll.woken, guard);
         }
-        self.poll.sleepers.fetch_sub(1, Ordering::SeqCst);
+        self.pending.count_sleeper(false);
     }
 }

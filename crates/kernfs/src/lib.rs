@@ -22,8 +22,9 @@
 //! 4. links (`Core::moving`; kernel: `kernfs_rwsem`);
 //! 5. one directory's children, two under `moving`;
 //! 6. activation and draining (`Core::draining`), a node's place, its list of
-//!    open files, a mount's inode table, the ids, the list of mounts, sleepers
-//!    of polls, and the notifier's list (kernel: `kernfs_notify_lock`): leaves.
+//!    open files, a mount's inode table, the ids, the list of mounts: leaves;
+//! 7. sleepers of polls (`Core::poll`);
+//! 8. the notifier's list (kernel: `kernfs_notify_lock`), a leaf.
 //!
 //! Inodes are dropped, and events sent, when no lock is held: the last
 //! reference to an inode closes its marks, which takes locks of `fsnotify`.

@@ -19,7 +19,7 @@ use bitflags::bitflags;
 use crate::{
     Node,
     core::Core,
-    sync::{Condvar, Mutex, Ordering, lock, wait},
+    sync::{Condvar, Mutex, Ordering, lock},
 };
 
 bitflags! {
@@ -51,13 +51,15 @@ struct State {
     /// Nodes in memory: the list has room for so many.
     nodes: usize,
     worker_sleeps: bool,
+    /// How many sleep in a poll.
+    sleepers: usize,
     closed: bool,
 }
 
 impl Notifier {
     pub(crate) fn new() -> Self {
         let list = VecDeque::new();
-        let state = State { list, nodes: 0, worker_sleeps: false, closed: false };
+        let state = State { list, nodes: 0, worker_sleeps: false, sleepers: 0, closed: false };
         Self { state: Mutex::new(state), arrived: Condvar::new(), delivery: Mutex::new(()) }
     }
 
@@ -79,13 +81,23 @@ impl Notifier {
         }
     }
 
-    /// Adds to what a node has to tell.
-    pub(crate) fn push(&self, node: &Arc<Node>, add: Pending) {
+    /// One more sleeps in a poll, or one less.
+    pub(crate) fn count_sleeper(&self, more: bool) {
         let mut state = lock(&self.state);
+        state.sleepers = if more { state.sleepers + 1 } else { state.sleepers - 1 };
+    }
+
+    /// Adds to what a node has to tell. Whether someone sleeps in a poll.
+    pub(crate) fn push(&self, node: &Arc<Node>, add: Pending) -> bool {
+        let mut state = lock(&self.state);
+        let sleepers = state.sleepers > 0;
         if state.closed {
-            return;
+            return sleepers;
         }
         let had = Pending::from_bits_retain(node.pending.load(Ordering::Relaxed));
+        // A change to be told anyway is not held back.
+        let told_anyway = had.contains(Pending::MODIFIED);
+        let add = if told_anyway { add - Pending::HELD_BACK } else { add };
         let mut has = had | add;
         // A modification told now is no longer held back; and a removal tells
         // what would never be told otherwise.
@@ -100,6 +112,7 @@ impl Notifier {
                 self.arrived.notify_one();
             }
         }
+        sleepers
     }
 
     fn pop(&self, last_first: bool) -> Option<(Arc<Node>, Pending)> {
@@ -137,7 +150,8 @@ impl Notifier {
         lock(&self.state).list.len()
     }
 
-    /// Delivers until the notifier is closed.
+    /// Delivers until the notifier is closed. The models drain by hand.
+    #[cfg(not(loom))]
     pub(crate) fn work(&self, core: &Core) {
         loop {
             let mut state = lock(&self.state);
@@ -146,7 +160,7 @@ impl Notifier {
                     return;
                 }
                 state.worker_sleeps = true;
-                state = wait(&self.arrived, state);
+                state = crate::sync::wait(&self.arrived, state);
             }
             drop(state);
             self.deliver(core);
@@ -174,9 +188,8 @@ impl Node {
         if self.is_dir() {
             return;
         }
-        self.notified.fetch_add(1, Ordering::SeqCst);
-        self.core().wake_pollers();
-        self.core().pending.push(self, Pending::MODIFIED);
+        self.notified.fetch_add(1, Ordering::AcqRel);
+        self.core().tell_later(self, Pending::MODIFIED);
     }
 
     /// The file changed, and its owner will [`notify`](Self::notify) later:

@@ -32,6 +32,8 @@ enum Step {
     Clippy,
     /// Unit and integration tests.
     Tests,
+    /// Every schedule of the models of what runs at once.
+    Models,
     /// The examples in the documentation.
     DocTests,
     /// The documentation itself.
@@ -110,6 +112,7 @@ impl Step {
             Self::Format => steps::format(),
             Self::Clippy => steps::clippy(),
             Self::Tests => steps::tests(),
+            Self::Models => steps::models(),
             Self::DocTests => steps::doc_tests(),
             Self::Docs => steps::docs(),
             Self::Cgroups => steps::cgroups(known),

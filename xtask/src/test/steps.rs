@@ -41,6 +41,17 @@ pub(super) fn tests() -> Result<Ending> {
     Ok(Ending::Passed(None))
 }
 
+/// Under loom every lock and atomic of these crates is another type, so that they are compiled
+/// apart.
+pub(super) fn models() -> Result<Ending> {
+    let mut command = process::cargo();
+    command.env("RUSTFLAGS", "--cfg loom").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command.env("CARGO_TARGET_DIR", workspace::root().join("target/loom"));
+    command.args(["test", "--locked", "--package=fsnotify", "--package=kernfs", "--test=loom"]);
+    process::run(&mut command)?;
+    Ok(Ending::Passed(None))
+}
+
 pub(super) fn doc_tests() -> Result<Ending> {
     process::run(process::cargo().arg("test").args(WHOLE).arg("--doc"))?;
     Ok(Ending::Passed(None))

@@ -1,4 +1,5 @@
 //! The tests of fsnotify: each names the fact of Linux it holds the crate to.
+#![cfg(not(loom))]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod arguments;

@@ -7,11 +7,7 @@ use fsnotify::{FileHandle, Mask, Object, fanotify, inotify};
 use rustix::io::Errno;
 
 use super::{Access, File, Pin, Stat, SuperBlock, Volume, cache::ROOT, inode::HANDLE_KIND};
-use crate::{
-    Error, Node,
-    error::text,
-    sync::{AtomicU32, Ordering},
-};
+use crate::{Error, Node, error::text};
 
 /// What `mkdir`, `rmdir` and `rename` do to the tree (kernel:
 /// `struct kernfs_syscall_ops`).
@@ -44,12 +40,11 @@ pub trait SystemCalls: Send + Sync {
     }
 }
 
-/// Cookies of renames (kernel: `fsnotify_get_cookie`).
-static NEXT_COOKIE: std::sync::OnceLock<AtomicU32> = std::sync::OnceLock::new();
-
+/// The next cookie of a rename (kernel: `fsnotify_get_cookie`).
 fn next_cookie() -> u32 {
-    let next = NEXT_COOKIE.get_or_init(|| AtomicU32::new(1));
-    next.fetch_add(1, Ordering::Relaxed)
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A path's directory and last name.

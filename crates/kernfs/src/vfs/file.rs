@@ -92,7 +92,7 @@ impl Opened {
     }
 
     fn is_news(&self) -> bool {
-        self.seen.load(Ordering::Relaxed) != self.node.notified.load(Ordering::SeqCst)
+        self.seen.load(Ordering::Relaxed) != self.node.notified.load(Ordering::Acquire)
     }
 
     /// An operation, unless the file is dead.
@@ -156,7 +156,7 @@ impl File {
         let operation = self.opened.operate()?;
         let mut content = if offset == 0 {
             // Before the content is made: a change in between is news.
-            let notified = self.opened.node.notified.load(Ordering::SeqCst);
+            let notified = self.opened.node.notified.load(Ordering::Acquire);
             self.opened.seen.store(notified, Ordering::Relaxed);
             let mut fresh = Vec::new();
             if let Some(attribute) = self.opened.node.attribute() {

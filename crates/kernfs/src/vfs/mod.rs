@@ -274,7 +274,8 @@ impl Volume {
     }
 
     fn unmount(&self) {
-        let inodes: Vec<_> = lock(&self.inodes).values().filter_map(Weak::upgrade).collect();
+        let mut inodes: Vec<_> = lock(&self.inodes).values().filter_map(Weak::upgrade).collect();
+        inodes.sort_by_key(|inode| inode.node().id());
         for inode in &inodes {
             self.tell_inode(fsnotify::Mask::UNMOUNT, inode);
             inode.connector().close();

@@ -1,5 +1,6 @@
 //! The tests of kernfs: each names the fact of Linux, or the promise of the
 //! design, that it holds the crate to.
+#![cfg(not(loom))]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod answers;
@@ -9,6 +10,7 @@ mod hierarchy;
 mod life;
 mod matrix;
 mod poll;
+mod reference;
 mod scale;
 mod traps;
 mod views;
