@@ -4,11 +4,15 @@
 //! handle of each mount's root; never, beyond one verb's use, one of a watched cgroup, since an open
 //! directory or file holds back the removal events of others.
 //!
-//! The good citizen's protocol ([`HostWorld::close`]): on Linux 7.1 and later a control file that is
-//! open (or looked up by someone) while its directory is removed keeps its dentry, and with it
-//! everybody's `IN_DELETE_SELF` of file and directory, until the name is looked up again. So when a
-//! directory is given back and proves dead, every name used through it is looked up once more, which
-//! makes `kernfs_dop_revalidate` drop the stale dentries (kernel-semantics.md 2.5).
+//! The good citizen's protocol, for Linux 7.1 and later, in two halves:
+//! * A control file that is open (or looked up by someone) while its directory is removed keeps its
+//!   dentry, and with it everybody's `IN_DELETE_SELF` of file and directory, until the name is looked
+//!   up again. So when a directory is given back and its link count says that it is dead, every name
+//!   used through it is looked up once more: `kernfs_dop_revalidate` then drops the stale dentries.
+//! * A look-up between the moment in which a node is deactivated and that in which its link count
+//!   becomes zero drops the dentry too early, and the event is lost for good. So where it is allowed
+//!   (CAP_DAC_READ_SEARCH) what is known is opened by its id, as a file handle, which looks up no
+//!   name; a listing gives the ids of what is not known yet. Only a newborn is looked up by name.
 
 use std::{
     fs::File,
@@ -17,7 +21,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use linux_notify::inotify::{Inotify, Mask};
+use linux_notify::{
+    FileHandle,
+    inotify::{Inotify, Mask},
+    open_by_handle_at,
+};
 use rustix::{
     event::{Timespec, epoll},
     fs::{AtFlags, Dir, FileType, Mode, OFlags},
@@ -57,13 +65,15 @@ struct Base {
     point: PathBuf,
     fd: OwnedFd,
     device: u64,
+    /// Open for reading, if handles may be opened on it.
+    handles: Option<OwnedFd>,
 }
 
 /// An open directory (O_PATH).
 #[derive(Debug)]
 pub struct HostDir {
     fd: OwnedFd,
-    device: u64,
+    base: usize,
     /// Which of [`HostWorld::names`] were looked up through it since it was last seen alive.
     used: u128,
 }
@@ -159,8 +169,9 @@ impl HostWorld {
             return Ok(at);
         }
         let fd = rustix::fs::open(point, DIRECTORY, Mode::empty())?;
-        let device = rustix::fs::fstat(&fd)?.st_dev;
-        self.bases.push(Base { point: point.into(), fd, device });
+        let stat = rustix::fs::fstat(&fd)?;
+        let handles = handles_of(point, stat.st_ino);
+        self.bases.push(Base { point: point.into(), fd, device: stat.st_dev, handles });
         Ok(self.bases.len() - 1)
     }
 
@@ -171,6 +182,21 @@ impl HostWorld {
         });
         // The last bit stands for all names from there on.
         dir.used |= 1 << at.min(127);
+    }
+
+    /// Opens what has this id. `None` if there is no id to go by, or none may be gone by.
+    fn open_id(&self, base: usize, id: u64, flags: OFlags) -> Option<Result<OwnedFd, Errno>> {
+        let root = self.bases.get(base)?.handles.as_ref().filter(|_| id != 0)?;
+        let handle = FileHandle::from_kernfs_id(id);
+        Some(open_by_handle_at(root.as_fd(), &handle, flags).map_err(|error| error.errno()))
+    }
+
+    fn on_base(&self, fd: OwnedFd, base: usize) -> Result<(HostDir, Stat), Errno> {
+        let (stat, device) = stat_of(&fd)?;
+        if self.bases.get(base).is_none_or(|base| base.device != device) {
+            return Err(Errno::NOENT); // something else is mounted there
+        }
+        Ok((HostDir { fd, base, used: 0 }, stat))
     }
 
     fn release(&self, dir: &HostDir) {
@@ -191,19 +217,20 @@ fn stat_of(fd: &OwnedFd) -> Result<(Stat, u64), Errno> {
     Ok((Stat { id: stat.st_ino, subdirectories: links.checked_sub(2) }, stat.st_dev))
 }
 
-fn on_device(fd: OwnedFd, expected: u64) -> Result<(HostDir, Stat), Errno> {
-    let (stat, device) = stat_of(&fd)?;
-    if device != expected {
-        return Err(Errno::NOENT); // something else is mounted there
-    }
-    Ok((HostDir { fd, device, used: 0 }, stat))
+/// A mount's root, open for reading as open_by_handle_at(2) wants it, if this process may open
+/// handles there (CAP_DAC_READ_SEARCH).
+fn handles_of(point: &Path, id: u64) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(point, flags, Mode::empty()).ok()?;
+    open_by_handle_at(root.as_fd(), &FileHandle::from_kernfs_id(id), DIRECTORY).ok()?;
+    Some(root)
 }
 
 impl World for HostWorld {
     type Dir = HostDir;
 
-    fn open(&mut self, base: usize, path: &[u8]) -> Result<(HostDir, Stat), Errno> {
-        let base = self.bases.get(base).ok_or(Errno::NOENT)?;
+    fn open(&mut self, number: usize, path: &[u8]) -> Result<(HostDir, Stat), Errno> {
+        let base = self.bases.get(number).ok_or(Errno::NOENT)?;
         let open = |at: BorrowedFd<'_>, path: &[u8]| match path {
             b"" => rustix::fs::openat(at, c".", DIRECTORY, Mode::empty()),
             path => rustix::fs::openat(at, path, DIRECTORY, Mode::empty()),
@@ -222,12 +249,32 @@ impl World for HostWorld {
             }
             open(fd.as_fd(), rest)?
         };
-        on_device(fd, base.device)
+        self.on_base(fd, number)
     }
 
-    fn open_child(&mut self, dir: &mut HostDir, name: &[u8]) -> Result<(HostDir, Stat), Errno> {
-        let fd = rustix::fs::openat(&dir.fd, name, DIRECTORY, Mode::empty())?;
-        on_device(fd, dir.device)
+    fn open_known(&mut self, base: usize, path: &[u8], id: u64) -> Result<HostDir, Errno> {
+        if let Some(fd) = self.open_id(base, id, DIRECTORY) {
+            return Ok(HostDir { fd: fd?, base, used: 0 });
+        }
+        let (dir, stat) = self.open(base, path)?;
+        if stat.id == id { Ok(dir) } else { Err(Errno::STALE) }
+    }
+
+    fn open_child(
+        &mut self,
+        dir: &mut HostDir,
+        name: &[u8],
+        id: u64,
+    ) -> Result<(HostDir, Stat), Errno> {
+        let fd = match self.open_id(dir.base, id, DIRECTORY) {
+            Some(fd) => fd?,
+            None => rustix::fs::openat(&dir.fd, name, DIRECTORY, Mode::empty())?,
+        };
+        self.on_base(fd, dir.base)
+    }
+
+    fn goes_by_id(&self) -> bool {
+        self.bases.iter().any(|base| base.handles.is_some())
     }
 
     fn stat(&mut self, dir: &mut HostDir) -> Result<Stat, Errno> {
@@ -238,23 +285,36 @@ impl World for HostWorld {
         Ok(stat)
     }
 
-    fn list(&mut self, dir: &mut HostDir, each: &mut dyn FnMut(&[u8], bool)) -> Result<(), Errno> {
+    fn list(
+        &mut self,
+        dir: &mut HostDir,
+        each: &mut dyn FnMut(&[u8], bool, u64),
+    ) -> Result<(), Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = rustix::fs::openat(&dir.fd, c".", flags, Mode::empty())?;
         for entry in Dir::new(open)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
-                each(name, entry.file_type() == FileType::Directory);
+                each(name, entry.file_type() == FileType::Directory, entry.ino());
             }
         }
         Ok(())
     }
 
-    fn read(&mut self, dir: &mut HostDir, file: &str, text: &mut Vec<u8>) -> Result<(), Errno> {
+    fn read(
+        &mut self,
+        dir: &mut HostDir,
+        file: &str,
+        id: u64,
+        text: &mut Vec<u8>,
+    ) -> Result<(), Errno> {
         self.use_name(dir, file);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&dir.fd, file, flags, Mode::empty())?;
+        let fd = match self.open_id(dir.base, id, flags) {
+            Some(fd) => fd?,
+            None => rustix::fs::openat(&dir.fd, file, flags, Mode::empty())?,
+        };
         text.clear();
         loop {
             let before = text.len();
@@ -275,12 +335,15 @@ impl World for HostWorld {
         Ok(Wd(wd.0))
     }
 
-    fn watch_file(&mut self, dir: &mut HostDir, file: &str) -> Result<Wd, Errno> {
+    fn watch_file(&mut self, dir: &mut HostDir, file: &str, id: u64) -> Result<Wd, Errno> {
         self.use_name(dir, file);
         let inotify = self.inotify.as_ref().ok_or(Errno::NOSYS)?;
         let mask = Mask::MODIFY | Mask::DELETE_SELF;
-        let wd = inotify.add_at(dir.fd.as_fd(), file.as_bytes(), mask).map_err(|e| e.errno())?;
-        Ok(Wd(wd.0))
+        let wd = match self.open_id(dir.base, id, OFlags::PATH) {
+            Some(fd) => inotify.add_fd(fd?.as_fd(), mask),
+            None => inotify.add_at(dir.fd.as_fd(), file.as_bytes(), mask),
+        };
+        Ok(Wd(wd.map_err(|error| error.errno())?.0))
     }
 
     fn unwatch(&mut self, wd: Wd) {

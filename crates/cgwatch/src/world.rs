@@ -77,23 +77,47 @@ pub trait World {
 
     /// Opens a directory in an open one: what is found is a child of that very directory, even if
     /// its path means another by now.
-    fn open_child(&mut self, dir: &mut Self::Dir, name: &[u8]) -> Result<(Self::Dir, Stat), Errno>;
+    /// With an `id` (not 0) only the child that has it.
+    fn open_child(
+        &mut self,
+        dir: &mut Self::Dir,
+        name: &[u8],
+        id: u64,
+    ) -> Result<(Self::Dir, Stat), Errno>;
+
+    /// Opens the directory at `path` if it still is the one with this id; else ENOENT or ESTALE.
+    /// Where the world can, it goes by the id alone: looking up a name in the instant in which it
+    /// is being removed takes away other programs' removal events.
+    fn open_known(&mut self, base: usize, path: &[u8], id: u64) -> Result<Self::Dir, Errno>;
+
+    /// Whether ids are better than names: then a listing before the first use of a file pays.
+    fn goes_by_id(&self) -> bool;
 
     /// Looks at an open directory again.
     fn stat(&mut self, dir: &mut Self::Dir) -> Result<Stat, Errno>;
 
-    /// Calls `each` with the name of each entry and whether it is a directory.
-    fn list(&mut self, dir: &mut Self::Dir, each: &mut dyn FnMut(&[u8], bool))
-    -> Result<(), Errno>;
+    /// Calls `each` with the name of each entry, whether it is a directory, and its id.
+    fn list(
+        &mut self,
+        dir: &mut Self::Dir,
+        each: &mut dyn FnMut(&[u8], bool, u64),
+    ) -> Result<(), Errno>;
 
-    /// Reads a control file from its start to its end into `text`, replacing what it holds.
-    fn read(&mut self, dir: &mut Self::Dir, file: &str, text: &mut Vec<u8>) -> Result<(), Errno>;
+    /// Reads a control file from its start to its end into `text`, replacing what it holds. With an
+    /// `id` (not 0) only the file that has it, where the world can go by ids; else ESTALE.
+    fn read(
+        &mut self,
+        dir: &mut Self::Dir,
+        file: &str,
+        id: u64,
+        text: &mut Vec<u8>,
+    ) -> Result<(), Errno>;
 
     /// Watches the directory itself. ENOSPC: no more watches.
     fn watch(&mut self, dir: &mut Self::Dir) -> Result<Wd, Errno>;
 
-    /// Watches a control file in it. ENOSPC: no more watches.
-    fn watch_file(&mut self, dir: &mut Self::Dir, file: &str) -> Result<Wd, Errno>;
+    /// Watches a control file in it, by name or id as [`World::read`]. ENOSPC: no more watches.
+    fn watch_file(&mut self, dir: &mut Self::Dir, file: &str, id: u64) -> Result<Wd, Errno>;
 
     /// Ends a watch. One that is gone already is no error.
     fn unwatch(&mut self, wd: Wd);

@@ -61,7 +61,7 @@ impl<W: World> Monitor<W> {
         let known = self.books.child(dir, name);
         let known_ahead = known.and_then(|key| self.books.get(key)).map(|node| node.ahead);
         let ahead = known_ahead.unwrap_or_else(|| self.take_ahead(dir, name));
-        let looked_up = self.world.open_child(opened, name);
+        let looked_up = self.world.open_child(opened, name, 0);
         let found = match &looked_up {
             Err(errno) if is_gone(*errno) => Found::Nothing,
             Err(_) => {
@@ -163,12 +163,12 @@ impl<W: World> Monitor<W> {
         while let Some((parent, names)) = below.pop_front() {
             let Ok(Some(mut dir)) = self.open(parent) else { continue };
             let mut met = false;
-            for name in names {
+            for (name, id) in names {
                 if self.books.living(parent).is_none() || self.books.child(parent, &name).is_some()
                 {
                     continue;
                 }
-                let Ok((child_dir, stat)) = self.world.open_child(&mut dir, &name) else {
+                let Ok((child_dir, stat)) = self.world.open_child(&mut dir, &name, id) else {
                     continue;
                 };
                 let Some(child) = self.enter(parent, &name, stat, Ahead::LISTED) else {
@@ -189,44 +189,47 @@ impl<W: World> Monitor<W> {
     }
 
     /// One step of [`Self::settle_in`]: gives the names of the children.
-    fn settle_in_one(&mut self, key: NodeKey, mut dir: W::Dir) -> Vec<Box<[u8]>> {
+    fn settle_in_one(&mut self, key: NodeKey, mut dir: W::Dir) -> Vec<(Box<[u8]>, u64)> {
         let deeper = self.goes_deeper(key);
         if deeper || self.books.get(key).is_some_and(|node| node.depth == 0) {
             self.watch_directory(key, &mut dir);
         }
-        let mut children = Vec::new();
-        if self.schemas.has_patterns() {
-            let schemas = &mut self.schemas;
-            let _ = self.world.list(&mut dir, &mut |name, is_dir| {
-                if !is_dir {
-                    schemas.meet(name);
-                }
-            });
-        }
-        self.add_files(key, &mut dir);
+        let listing = self.list(key, &mut dir);
+        self.add_listed_files(key, &mut dir, listing.as_ref());
         if self.taking_baseline {
             self.learn_history(key, &mut dir);
         }
         if let Some(node) = self.books.get_mut(key) {
             node.flags.settled = true;
         }
-        let has_children = match self.world.stat(&mut dir) {
-            Ok(stat) => stat.subdirectories.is_some_and(|count| count > 0),
-            Err(_) => false,
+        let children = match listing {
+            Some(listing) => listing.children,
+            None => self.list_children(key, &mut dir),
         };
-        if has_children && deeper {
-            let listed = self.world.list(&mut dir, &mut |name, is_dir| {
-                if is_dir {
-                    children.push(name.into());
-                }
-            });
-            if listed.is_err_and(|errno| !is_gone(errno)) {
-                self.books.set_unwatched(key, true);
-            }
-        }
         self.world.close(dir);
-        if has_children && !deeper {
+        if deeper {
+            return children;
+        }
+        if !children.is_empty() {
             self.begin_kin(key);
+        }
+        Vec::new()
+    }
+
+    /// Lists the subdirectories, unless the link count says that there are none.
+    fn list_children(&mut self, key: NodeKey, dir: &mut W::Dir) -> Vec<(Box<[u8]>, u64)> {
+        let mut children = Vec::new();
+        let stat = self.world.stat(dir);
+        if !stat.is_ok_and(|stat| stat.subdirectories.is_some_and(|count| count > 0)) {
+            return children;
+        }
+        let listed = self.world.list(dir, &mut |name, is_dir, id| {
+            if is_dir {
+                children.push((name.into(), id));
+            }
+        });
+        if listed.is_err_and(|errno| !is_gone(errno)) {
+            self.books.set_unwatched(key, true);
         }
         children
     }

@@ -72,6 +72,8 @@ pub(crate) struct Flags {
 #[derive(Debug)]
 pub(crate) struct File {
     pub(crate) file: FileId,
+    /// Its inode number, as a listing gave it; 0 if none did.
+    pub(crate) id: u64,
     /// It is there. The slot of one that went stays, for what is still to be told of it.
     pub(crate) present: bool,
     pub(crate) schema: SchemaId,

@@ -45,6 +45,8 @@ pub(crate) struct Truth {
     /// Its parent's directory was watched when it was born, so its birth must be told.
     pub(crate) announced: bool,
     pub(crate) has_memory: bool,
+    /// How often it came: each time its file is another.
+    era: u64,
     /// Its children have it too (`cgroup.subtree_control`).
     delegates: bool,
     /// What the `.local` file shows, and what the hierarchical one does.
@@ -84,6 +86,8 @@ pub(crate) struct Hierarchy {
     /// One in so many MODIFY is lost, as the kernel's rate limit may at a removal; 0: none.
     pub(crate) lose_modify_one_in: usize,
     pub(crate) most_children: usize,
+    /// Everything can be opened by its id.
+    pub(crate) by_id: bool,
 }
 
 impl Hierarchy {
@@ -96,6 +100,7 @@ impl Hierarchy {
             populated: false,
             announced: false,
             has_memory: true,
+            era: 0,
             delegates: true,
             own: [0; 2],
             total: [0; 2],
@@ -116,6 +121,7 @@ impl Hierarchy {
             overflows: 0,
             lose_modify_one_in: 0,
             most_children: 4,
+            by_id: false,
         }
     }
 
@@ -163,6 +169,7 @@ impl Hierarchy {
             populated: false,
             announced: self.on(parent, None).is_some(),
             has_memory,
+            era: 0,
             delegates: has_memory,
             own: [0; 2],
             total: [0; 2],
@@ -233,6 +240,7 @@ impl Hierarchy {
             self.cgroups[at].has_memory = on;
             self.cgroups[at].delegates = false;
             if on {
+                self.cgroups[at].era += 1;
                 self.cgroups[at].own = [0; 2];
                 self.cgroups[at].total = [0; 2];
             } else {
@@ -306,6 +314,18 @@ impl Hierarchy {
         true
     }
 
+    fn file_id(&self, at: usize, file: &str) -> u64 {
+        let at_id = self.cgroups[at].id << 16;
+        match file {
+            "memory.events" => at_id | 1 << 8 | self.cgroups[at].era,
+            _ => at_id,
+        }
+    }
+
+    fn is_file(&self, at: usize, file: &str, id: u64) -> bool {
+        !self.by_id || id == 0 || id == self.file_id(at, file)
+    }
+
     fn text(&self, at: usize, file: &str) -> Option<String> {
         let cgroup = self.cgroups.get(at).filter(|c| c.alive)?;
         let memory = |values: [u64; 2]| {
@@ -359,13 +379,35 @@ impl World for FakeWorld {
         Ok((at, stat))
     }
 
-    fn open_child(&mut self, dir: &mut usize, name: &[u8]) -> Result<(usize, Stat), Errno> {
+    fn open_known(&mut self, base: usize, path: &[u8], id: u64) -> Result<usize, Errno> {
+        if self.0.borrow().by_id {
+            let world = self.verb();
+            let at = world.cgroups.iter().position(|cgroup| cgroup.id == id && cgroup.alive);
+            return at.ok_or(Errno::STALE);
+        }
+        let (dir, stat) = self.open(base, path)?;
+        if stat.id == id { Ok(dir) } else { Err(Errno::STALE) }
+    }
+
+    fn open_child(
+        &mut self,
+        dir: &mut usize,
+        name: &[u8],
+        id: u64,
+    ) -> Result<(usize, Stat), Errno> {
         let world = self.verb();
         let children = world.children(*dir);
         let child = children.iter().find(|child| world.cgroups[**child].name == name);
         let at = *child.ok_or(Errno::NOENT)?;
+        if world.by_id && id != 0 && world.cgroups[at].id != id {
+            return Err(Errno::STALE);
+        }
         let subdirectories = Some(world.children(at).len() as u64);
         Ok((at, Stat { id: world.cgroups[at].id, subdirectories }))
+    }
+
+    fn goes_by_id(&self) -> bool {
+        self.0.borrow().by_id
     }
 
     fn stat(&mut self, dir: &mut usize) -> Result<Stat, Errno> {
@@ -375,19 +417,37 @@ impl World for FakeWorld {
         Ok(Stat { id: world.cgroups[*dir].id, subdirectories })
     }
 
-    fn list(&mut self, dir: &mut usize, each: &mut dyn FnMut(&[u8], bool)) -> Result<(), Errno> {
+    fn list(
+        &mut self,
+        dir: &mut usize,
+        each: &mut dyn FnMut(&[u8], bool, u64),
+    ) -> Result<(), Errno> {
         let world = self.verb();
         if !world.cgroups[*dir].alive {
             return Err(Errno::NOENT);
         }
         for child in world.children(*dir) {
-            each(&world.cgroups[child].name, true);
+            each(&world.cgroups[child].name, true, world.cgroups[child].id);
+        }
+        for file in ["cgroup.events", "memory.events"] {
+            if world.text(*dir, file).is_some() {
+                each(file.as_bytes(), false, world.file_id(*dir, file));
+            }
         }
         Ok(())
     }
 
-    fn read(&mut self, dir: &mut usize, file: &str, text: &mut Vec<u8>) -> Result<(), Errno> {
+    fn read(
+        &mut self,
+        dir: &mut usize,
+        file: &str,
+        id: u64,
+        text: &mut Vec<u8>,
+    ) -> Result<(), Errno> {
         let world = self.verb();
+        if !world.is_file(*dir, file, id) {
+            return Err(Errno::STALE);
+        }
         let shown = world.text(*dir, file).ok_or(Errno::NOENT)?;
         text.clear();
         text.extend(shown.bytes());
@@ -398,7 +458,10 @@ impl World for FakeWorld {
         self.add(*dir, None)
     }
 
-    fn watch_file(&mut self, dir: &mut usize, file: &str) -> Result<Wd, Errno> {
+    fn watch_file(&mut self, dir: &mut usize, file: &str, id: u64) -> Result<Wd, Errno> {
+        if !self.0.borrow().is_file(*dir, file, id) {
+            return Err(Errno::STALE);
+        }
         self.add(*dir, Some(file))
     }
 

@@ -15,24 +15,72 @@ use super::{
 };
 use crate::{Confidence, LearnedFrom, Unseen, Values, world::World};
 
+/// What a directory holds: the ids of its event files by their number (0: it is not there), and
+/// its subdirectories.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    files: Vec<u64>,
+    pub(crate) children: Vec<(Box<[u8]>, u64)>,
+}
+
 impl<W: World> Monitor<W> {
     /// Watches and reads every file that is there and not yet in the books. On a node that is being
     /// taken in they belong to its appearance; else they have come to it.
     pub(crate) fn add_files(&mut self, key: NodeKey, dir: &mut W::Dir) {
+        let listing = self.list(key, dir);
+        self.add_listed_files(key, dir, listing.as_ref());
+    }
+
+    /// [`Self::add_files`] after a listing, if there was one.
+    pub(crate) fn add_listed_files(
+        &mut self,
+        key: NodeKey,
+        dir: &mut W::Dir,
+        listing: Option<&Listing>,
+    ) {
         for file in self.schemas.files() {
             let Some(node) = self.books.living(key) else { return };
-            if node.present(file).is_none() {
-                self.add_file(key, dir, file);
+            let id = listing.map(|listing| listing.files.get(usize::from(file)).copied());
+            let id = id.map(Option::unwrap_or_default);
+            if node.present(file).is_none() && id != Some(0) {
+                self.add_file(key, dir, file, id.unwrap_or(0));
             }
         }
     }
 
-    fn add_file(&mut self, key: NodeKey, dir: &mut W::Dir, file: FileId) {
+    /// Lists a directory where that is of use before its files are.
+    pub(crate) fn list(&mut self, key: NodeKey, dir: &mut W::Dir) -> Option<Listing> {
+        if !self.world.goes_by_id() && !self.schemas.has_patterns() {
+            return None;
+        }
+        let mut listing = Listing::default();
+        let schemas = &mut self.schemas;
+        let listed = self.world.list(dir, &mut |name, is_dir, id| {
+            if is_dir {
+                listing.children.push((name.into(), id));
+            } else if let Some(file) = schemas.meet(name) {
+                let at = usize::from(file);
+                listing.files.resize(listing.files.len().max(at + 1), 0);
+                listing.files[at] = id;
+            }
+        });
+        match listed {
+            Ok(()) => Some(listing),
+            Err(errno) => {
+                if !is_gone(errno) {
+                    self.books.set_unwatched(key, true);
+                }
+                None
+            }
+        }
+    }
+
+    fn add_file(&mut self, key: NodeKey, dir: &mut W::Dir, file: FileId, id: u64) {
         let spec = self.schemas.spec(file);
         let name = spec.name.clone();
         let mut wd = None;
         if self.notified && spec.notifies {
-            match self.world.watch_file(dir, &name) {
+            match self.world.watch_file(dir, &name, id) {
                 Ok(new) => wd = Some(new),
                 Err(errno) if is_gone(errno) => return,
                 Err(errno) => self.could_not_watch(key, errno),
@@ -42,7 +90,7 @@ impl<W: World> Monitor<W> {
             self.books.watch(wd, Watched::File(key, file));
         }
         let mut total = Vec::new();
-        let schema = match self.read_text(dir, &name) {
+        let schema = match self.world.read(dir, &name, id, &mut self.text) {
             Ok(()) => self.schemas.take(&self.text, 0, &mut total),
             Err(errno) => {
                 if let Some(wd) = wd {
@@ -61,7 +109,7 @@ impl<W: World> Monitor<W> {
         node.read_ns = now_ns;
         let (has_kin, settled) = (node.flags.has_kin, node.flags.settled);
         let (newborn, parent) = (!node.flags.existing && !settled, node.parent);
-        let slot = File { file, present: true, schema, wd, total: total.into(), kin: None };
+        let slot = File { file, id, present: true, schema, wd, total: total.into(), kin: None };
         let total = slot.total.clone();
         match node.files.iter_mut().find(|old| old.file == file) {
             Some(old) => *old = slot,
@@ -188,14 +236,15 @@ impl<W: World> Monitor<W> {
     fn check_watches(&mut self, key: NodeKey, dir: &mut W::Dir, learned_from: LearnedFrom) {
         let Some(node) = self.books.get(key).filter(|_| self.notified) else { return };
         let present = node.files.iter().filter(|file| file.present);
-        let present: Vec<_> = present.map(|file| (file.file, file.wd)).collect();
-        for (file, had) in present {
+        let present: Vec<_> = present.map(|file| (file.file, file.id, file.wd)).collect();
+        for (file, id, had) in present {
             let spec = self.schemas.spec(file);
             if !spec.notifies {
                 continue;
             }
             let name = spec.name.clone();
-            match self.world.watch_file(dir, &name) {
+            match self.world.watch_file(dir, &name, id) {
+                Err(errno) if is_gone(errno) => {} // its reading tells
                 Ok(wd) if had == Some(wd) => {}
                 Ok(wd) => {
                     if had.is_some() {

@@ -318,12 +318,8 @@ impl<W: World> Monitor<W> {
         let Some(node) = self.books.get(key) else { return Ok(None) };
         let id = node.id;
         let base = self.push_full_path(key);
-        match self.world.open(base, &self.path) {
-            Ok((dir, stat)) if stat.id == id => Ok(Some(dir)),
-            Ok((dir, _)) => {
-                self.world.close(dir);
-                Ok(None)
-            }
+        match self.world.open_known(base, &self.path, id) {
+            Ok(dir) => Ok(Some(dir)),
             Err(errno) if is_gone(errno) => Ok(None),
             Err(errno) => Err(errno),
         }

@@ -113,7 +113,7 @@ impl<W: World> Monitor<W> {
 
     /// Reads a file's text into `self.text`.
     pub(crate) fn read_text(&mut self, dir: &mut W::Dir, name: &str) -> Result<(), Errno> {
-        self.world.read(dir, name, &mut self.text)
+        self.world.read(dir, name, 0, &mut self.text)
     }
 
     /// Reads a file into the books; tells whether it changed. ESTALE: its counters fell, so it is
@@ -125,7 +125,8 @@ impl<W: World> Monitor<W> {
         file: FileId,
     ) -> Result<bool, Errno> {
         let name = self.schemas.spec(file).name.clone();
-        self.world.read(dir, &name, &mut self.text)?;
+        let id = self.books.get(key).and_then(|node| node.present(file)).map_or(0, |slot| slot.id);
+        self.world.read(dir, &name, id, &mut self.text)?;
         let Some(node) = self.books.get_mut(key) else { return Ok(false) };
         node.read_ns = self.now_ns;
         let parent = node.parent;
@@ -168,7 +169,7 @@ impl<W: World> Monitor<W> {
         file: FileId,
     ) -> Option<Box<[u64]>> {
         let twin = self.schemas.spec(file).twin.clone()?;
-        if let Err(errno) = self.world.read(dir, &twin, &mut self.text) {
+        if let Err(errno) = self.read_text(dir, &twin) {
             let spec = self.schemas.spec(file);
             let name = spec.name.clone();
             // Only a kernel without the twin has the file but never the twin.

@@ -44,11 +44,11 @@ impl<W: World> Monitor<W> {
         if !self.goes_deeper(key) {
             return;
         }
-        let mut names: Vec<Box<[u8]>> = Vec::new();
+        let mut names: Vec<(Box<[u8]>, u64)> = Vec::new();
         let Ok(Some(mut dir)) = self.open(key) else { return };
-        let listed = self.world.list(&mut dir, &mut |name, is_dir| {
+        let listed = self.world.list(&mut dir, &mut |name, is_dir, id| {
             if is_dir {
-                names.push(name.into());
+                names.push((name.into(), id));
             }
         });
         match listed {
@@ -63,7 +63,7 @@ impl<W: World> Monitor<W> {
         &mut self,
         key: NodeKey,
         dir: &mut W::Dir,
-        mut names: Vec<Box<[u8]>>,
+        mut names: Vec<(Box<[u8]>, u64)>,
         ahead: Ahead,
         learned_from: LearnedFrom,
     ) {
@@ -71,16 +71,19 @@ impl<W: World> Monitor<W> {
         let known: Vec<_> = self.books.children(key).collect();
         for child in known {
             let Some(node) = self.books.get(child) else { continue };
-            if names.binary_search(&node.name).is_err() {
+            if names.binary_search_by(|(name, _)| name.cmp(&node.name)).is_err() {
                 // The listing may be older than the birth: look the name up.
                 if matches!(self.open(child), Ok(None)) {
                     self.bury_tree(child, learned_from);
                 }
             }
         }
-        for name in names {
-            let Ok((handle, stat)) = self.world.open_child(dir, &name) else { continue };
+        for (name, id) in names {
             let known = self.books.child(key, &name);
+            if known.and_then(|child| self.books.get(child)).is_some_and(|node| node.id == id) {
+                continue;
+            }
+            let Ok((handle, stat)) = self.world.open_child(dir, &name, id) else { continue };
             if known.and_then(|child| self.books.get(child)).is_some_and(|n| n.id == stat.id) {
                 self.world.close(handle);
                 continue;

@@ -111,14 +111,17 @@ impl Schemas {
         !self.patterns.is_empty()
     }
 
-    /// Makes a listed file known if a pattern asks for it.
-    pub(crate) fn meet(&mut self, name: &[u8]) {
-        let Ok(name) = std::str::from_utf8(name) else { return };
+    /// The listed file, if it is asked for by name or pattern.
+    pub(crate) fn meet(&mut self, name: &[u8]) -> Option<FileId> {
+        let name = std::str::from_utf8(name).ok()?;
+        if let Some(at) = self.specs.iter().position(|spec| &*spec.name == name) {
+            return FileId::try_from(at).ok();
+        }
         let local_of_pattern = name.ends_with(".local");
         let room = self.specs.len() < 256;
-        if room && !local_of_pattern && self.patterns.iter().any(|pattern| pattern.is_match(name)) {
-            self.named(name);
-        }
+        let asked =
+            room && !local_of_pattern && self.patterns.iter().any(|pattern| pattern.is_match(name));
+        asked.then(|| self.named(name))
     }
 
     pub(crate) fn spec(&self, file: FileId) -> &FileSpec {

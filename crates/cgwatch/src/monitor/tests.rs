@@ -208,6 +208,7 @@ fn run_seeds(setting: &Setting) -> (usize, u64) {
     let seeds = only.map_or(setting.seeds.clone(), |seed| seed..seed + 1);
     for seed in seeds {
         let mut hierarchy = Hierarchy::new(seed);
+        hierarchy.by_id = seed % 2 == 1;
         (setting.adjust)(&mut hierarchy);
         let toggles = std::mem::replace(&mut hierarchy.toggles, false);
         for _ in 0..hierarchy.dice.below(40) {
@@ -297,7 +298,7 @@ fn an_overflow_is_reconciled() {
         slow: false,
         adjust,
     });
-    assert!(gaps > 100, "{gaps}");
+    assert!(gaps > 50, "{gaps}");
 }
 
 #[test]
@@ -310,7 +311,7 @@ fn too_few_watches_are_made_good_by_sweeps() {
         slow: false,
         adjust,
     });
-    assert!(gaps > 100, "{gaps}");
+    assert!(gaps > 50, "{gaps}");
 }
 
 #[test]
