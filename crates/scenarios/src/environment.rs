@@ -28,10 +28,10 @@ impl Environment {
         Some(Self { cgroup_mount: mounted()?, scratch: env::temp_dir(), guest, command: command() })
     }
 
-    /// `count`, or a twelfth of it in a guest, but at least `least`.
+    /// `count`, or a fortieth of it in a guest, but at least `least`.
     #[must_use]
     pub fn scale(&self, count: usize, least: usize) -> usize {
-        if self.guest { (count / 12).max(least) } else { count }
+        if self.guest { (count / 40).max(least) } else { count }
     }
 
     /// The time limit that a scenario gets here.

@@ -191,6 +191,16 @@ fn wrong_arithmetic_is_found() {
     broken(arithmetic(&born().kill(1, "/a", (0, 1), 2, 0).0), "own 2 of 1");
     broken(arithmetic(&born().kill(1, "/a", (0, 2), 2, 1).0), "1 more claimed");
     broken(arithmetic(&born().kill(1, "/a", (0, 1), 0, 2).0), "1 more claimed");
+    // States go up and down, and are nobody's.
+    let there_before = Stream::new().populated(0, "/", 0, 1).populated(0, "/", 1, 0);
+    assert_eq!(arithmetic(&there_before.populated(0, "/", 0, 1).0), Ok(()));
+    let mut born_populated = born().0;
+    if let Some(EventKind::Appeared { files: its, .. }) =
+        born_populated.last_mut().map(|e| &mut e.kind)
+    {
+        *its = files(&[("cgroup.events", &[("populated", 1)])]);
+    }
+    assert_eq!(arithmetic(&Stream(born_populated).populated(1, "/a", 1, 0).0), Ok(()));
     // It may be found out later that what was told before was late.
     let later = born().kill(1, "/a", (0, 2), 0, 0).kill(1, "/a", (2, 3), 1, 2);
     assert_eq!(arithmetic(&later.0), Ok(()));

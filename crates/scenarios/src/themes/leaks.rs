@@ -81,7 +81,7 @@ fn after_many_lives(environment: &Environment) -> Result<(), Failure> {
     // Its tables grow to what a batch needs.
     lives.drive(1_000, patience)?;
     let (held, bytes) = (descriptors("self")?, heap());
-    lives.drive(environment.scale(100_000, 4_000), patience)?;
+    lives.drive(environment.scale(100_000, 2_000), patience)?;
     // What was read for the count is gone when the next is made.
     let (held_after, bytes_after) = (descriptors("self")?, heap());
     ensure!(held == held_after, "at the start {held:?}, at the end {held_after:?}");
