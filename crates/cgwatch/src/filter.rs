@@ -1,6 +1,6 @@
 //! What to tell: by path, file, key and kind. Filters cost no watches and save none.
 
-use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 
 use crate::{Error, EventKind};
 
@@ -8,10 +8,28 @@ use crate::{Error, EventKind};
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     paths: Option<GlobSet>,
-    files: Vec<String>,
+    files: Vec<FilePattern>,
     keys: Vec<String>,
     kinds: Vec<String>,
     without_existing: bool,
+}
+
+/// A file's name, or a pattern of names.
+#[derive(Clone, Debug)]
+struct FilePattern {
+    name: String,
+    pattern: Option<GlobMatcher>,
+}
+
+impl FilePattern {
+    fn new(name: String) -> Self {
+        let pattern = Glob::new(&name).ok().map(|glob| glob.compile_matcher());
+        Self { name, pattern }
+    }
+
+    fn is(&self, file: &str) -> bool {
+        self.name == file || self.pattern.as_ref().is_some_and(|pattern| pattern.is_match(file))
+    }
 }
 
 impl Filter {
@@ -44,10 +62,11 @@ impl Filter {
         Ok(self)
     }
 
-    /// Only `changed`, `file-added` and `file-removed` of these files.
+    /// Only `changed`, `file-added` and `file-removed` of these files, by name or by pattern
+    /// (`hugetlb.*.events`) as in [`Options::files`](crate::Options::files).
     #[must_use]
     pub fn files<S: Into<String>>(mut self, files: impl IntoIterator<Item = S>) -> Self {
-        self.files = files.into_iter().map(Into::into).collect();
+        self.files = files.into_iter().map(|name| FilePattern::new(name.into())).collect();
         self
     }
 
@@ -77,6 +96,8 @@ impl Filter {
     pub fn admits(&self, kind: &EventKind) -> bool {
         let Some(cgroup) = kind.cgroup() else { return true };
         let names = |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
+        let in_files =
+            |name: &str| self.files.is_empty() || self.files.iter().any(|file| file.is(name));
         if !names(&self.kinds, kind.name()) {
             return false;
         }
@@ -90,14 +111,62 @@ impl Filter {
             EventKind::Appeared { existing: true, .. } => !self.without_existing,
             EventKind::Changed { file, new, late, .. } => {
                 let mut keys = new.iter().map(|(k, _)| k).chain(late.iter().map(|(k, _)| k));
-                names(&self.files, file)
-                    && (self.keys.is_empty() || keys.any(|key| names(&self.keys, key)))
+                in_files(file) && (self.keys.is_empty() || keys.any(|key| names(&self.keys, key)))
             }
-            EventKind::FileRemoved { file, .. } => names(&self.files, file),
-            EventKind::FileAdded { files, .. } => {
-                files.iter().any(|(name, _)| names(&self.files, name))
-            }
+            EventKind::FileRemoved { file, .. } => in_files(file),
+            EventKind::FileAdded { files, .. } => files.iter().any(|(name, _)| in_files(name)),
             _ => true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cgroup, CgroupPath, Files, Unseen, Values};
+
+    fn changed(file: &str, key: &str) -> EventKind {
+        let path = CgroupPath::new(b"/a/b");
+        EventKind::Changed {
+            cgroup: Cgroup { n: 1, id: Some(2), root_id: 1, path },
+            file: file.into(),
+            old: Values(vec![(key.into(), 0)]),
+            new: Values(vec![(key.into(), 1)]),
+            delta: Values(vec![(key.into(), 1)]),
+            own: None,
+            late: Values::default(),
+        }
+    }
+
+    #[test]
+    fn files_are_named_or_patterns() {
+        let filter = Filter::new().files(["hugetlb.*.events", "memory.events"]);
+        assert!(filter.admits(&changed("hugetlb.2MB.events", "max")));
+        assert!(filter.admits(&changed("memory.events", "max")));
+        assert!(!filter.admits(&changed("memory.swap.events", "max")));
+    }
+
+    #[test]
+    fn every_list_must_match() {
+        let filter = Filter::new().keys(["oom_kill"]).kinds(["changed", "removed"]);
+        let filter = filter.paths(["/a/*"]).unwrap();
+        assert!(filter.admits(&changed("memory.events", "oom_kill")));
+        assert!(!filter.admits(&changed("memory.events", "high")));
+        let filter = Filter::new().paths(["/*"]).unwrap();
+        assert!(!filter.admits(&changed("memory.events", "high")), "* does not cross a slash");
+        let path = CgroupPath::new(b"/x");
+        let cgroup = Cgroup { n: 1, id: None, root_id: 1, path };
+        let appeared =
+            EventKind::Appeared { cgroup: cgroup.clone(), existing: true, files: Files::default() };
+        assert!(!Filter::new().without_existing().admits(&appeared));
+        let file = "memory.events".into();
+        let removed = EventKind::FileRemoved { cgroup, file, unseen: Unseen::default() };
+        assert!(!Filter::new().kinds(["removed"]).admits(&removed));
+    }
+
+    #[test]
+    fn a_bad_pattern_is_named() {
+        let error = Filter::new().paths(["/[a"]).unwrap_err();
+        assert!(matches!(error, Error::BadGlob { glob, .. } if glob == "/[a"));
     }
 }

@@ -246,6 +246,10 @@ impl Untold {
     }
 
     pub(crate) fn push_ready(&mut self, after_gap: bool) {
+        if !after_gap {
+            // Of several roots added together, one: when all that there is has been told.
+            self.queue.retain(|entry| !matches!(entry, Entry::Ready { after_gap: false }));
+        }
         if after_gap && (self.gap_queued || self.reader_gap_queued) {
             self.queue.retain(|entry| !matches!(entry, Entry::Ready { after_gap: true }));
         }
