@@ -96,6 +96,20 @@ pub(crate) struct Kin {
 }
 
 impl Kin {
+    /// The `.local` twin is read after the file: what it counted in between waits until the file
+    /// shows it too, so that no more is called a cgroup's own than it was told to have counted.
+    pub(crate) fn own_within(&self, mut own: Box<[u64]>, total: &[u64]) -> Box<[u64]> {
+        for (at, own) in own.iter_mut().enumerate() {
+            let value = |values: &[u64]| values.get(at).copied().unwrap_or(0);
+            let room = value(total).wrapping_sub(value(&self.accounted));
+            let before = value(&self.own);
+            if own.wrapping_sub(room).cast_signed() > 0 {
+                *own = if before.wrapping_sub(room).cast_signed() > 0 { before } else { room };
+            }
+        }
+        own
+    }
+
     /// The file has more keys than before.
     pub(crate) fn resize(&mut self, keys: usize) {
         for values in [&mut self.own, &mut self.accounted] {

@@ -288,9 +288,11 @@ impl<W: World> Monitor<W> {
             return;
         }
         let Some(own) = self.read_twin(key, dir, file) else { return };
+        let summed = self.is_summed(file);
         let Some(slot) = self.books.get_mut(key).and_then(|node| node.present_mut(file)) else {
             return;
         };
+        let own = if summed { Kin::default().own_within(own, &slot.total) } else { own };
         let mut accounted: Box<[u64]> = vec![0; slot.total.len()].into();
         if baseline {
             for (at, total) in slot.total.iter().enumerate() {

@@ -192,11 +192,13 @@ impl<W: World> Monitor<W> {
     }
 
     pub(crate) fn set_own(&mut self, key: NodeKey, file: FileId, own: Box<[u64]>) {
+        let summed = self.is_summed(file);
         let Some(slot) = self.books.get_mut(key).and_then(|node| node.present_mut(file)) else {
             return;
         };
-        let differs = slot.kin.as_ref().is_some_and(|kin| kin.own != own);
-        if differs {
+        let Some(kin) = &slot.kin else { return };
+        let own = if summed { kin.own_within(own, &slot.total) } else { own };
+        if kin.own != own {
             self.untold.keep(key, slot);
             if let Some(kin) = &mut slot.kin {
                 kin.own = own;
