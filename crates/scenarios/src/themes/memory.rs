@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use cgwatch::Options;
+use cgwatch::{EventKind, Options};
 use rustix::net::{AddressFamily, SendFlags, SocketType};
 
 use super::judge;
@@ -223,20 +223,32 @@ fn dead_counts_on(environment: &Environment) -> Result<(), Failure> {
             return Err(Failure::Skip("no dead cgroup goes on counting on this kernel".into()));
         }
     };
-    recording.until_counted(tree.root(), FILE, "max", after)?;
-    // Whatever may still come of them is over before the innocent one dies.
+    until_late(&recording, after - before)?;
     drop(sockets);
+    // Whatever may still have come of them is told before the innocent one dies.
+    until_late(&recording, tree.root().count(FILE, "max")? - before)?;
     let innocent = tree.make("innocent")?;
     recording.until_appeared(&innocent)?;
     tree.remove(&innocent)?;
     recording.until_removed(&innocent)?;
     let grown = tree.root().count(FILE, "max")?;
-    recording.until_counted(tree.root(), FILE, "max", grown)?;
     let events = judge(recording, &tree)?;
-    let told = sums(&events, FILE, "max");
-    ensure!(told.late >= i128::from(after - before), "{told:?} but {} late", after - before);
     balance(&events, FILE, "max", grown)?;
-    Ok(blame(&events, &tree.truth(), FILE, "max")?)
+    blame(&events, &tree.truth(), FILE, "max")?;
+    let told = sums(&events, FILE, "max");
+    ensure!(told.late == i128::from(grown - before), "{told:?}, but {} late", grown - before);
+    Ok(())
+}
+
+/// Waits until so much was told to be late.
+fn until_late(recording: &Recording, amount: u64) -> Result<(), Failure> {
+    let mut told = 0;
+    recording.until(format_args!("{amount} late"), |event| {
+        if let EventKind::Changed { late, .. } = &event.kind {
+            told += late.get("max").unwrap_or(0);
+        }
+        told >= amount
+    })
 }
 
 fn connections(count: usize) -> Result<Vec<(TcpStream, TcpStream)>, Failure> {
