@@ -183,20 +183,28 @@ impl Watcher {
     /// # Errors
     /// As [`Watcher::next`].
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<Event>, Error> {
-        let now = self.monitor.world.now().boot_ns;
         let until = timeout.map(|timeout| {
+            let now = self.monitor.world.now().boot_ns;
             now.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX))
         });
+        // Once the alarm is set, all that there is to take in ends the waiting at once: there is no
+        // need to look for it first.
+        let mut look = !self.monitor.is_alarm_set();
         loop {
-            if let Some(event) = self.next()? {
-                return Ok(Some(event));
+            if look || self.monitor.has_untold() {
+                if let Some(event) = self.next()? {
+                    return Ok(Some(event));
+                }
+                if until.is_some_and(|until| self.monitor.world.now().boot_ns >= until) {
+                    return Ok(None);
+                }
             }
-            let late = until.is_some_and(|until| self.monitor.world.now().boot_ns >= until);
-            if late || self.has_ended() {
+            if self.has_ended() {
                 return Ok(None);
             }
             let waited = self.monitor.world.wait(until);
             waited.map_err(|source| Error::System { action: "wait for notifications", source })?;
+            look = true;
         }
     }
 

@@ -253,6 +253,11 @@ impl<W: World> Monitor<W> {
         !self.root_ids.is_empty() && self.roots.is_empty() && !self.has_untold()
     }
 
+    /// The world's alarm will go off when there is something to do that no notification tells.
+    pub(crate) fn is_alarm_set(&self) -> bool {
+        self.alarm_ns != u64::MAX
+    }
+
     /// How long ago, in nanoseconds, the world was last looked at.
     pub(crate) fn age_ns(&mut self) -> u64 {
         self.world.now().boot_ns.saturating_sub(self.now_ns)

@@ -3,7 +3,7 @@
 //! It is asked and answers by lines. First it says `ready CPU WALL CGROUPS`, once everything that
 //! exists is known: what that took in nanoseconds of its processor time and of the clock. Then, any
 //! number of times, `begin CHANGED APPEARED REMOVED NOTE` makes it take in what is queued, start to
-//! count, and say `begun`; when it has seen that many events, or after 20 s, it says
+//! count, and say `begun`; when it has seen that many events, or none for 20 s, it says
 //! `done CPU WHEN CHANGED APPEARED REMOVED`: the processor time since `begun`, and the time of the
 //! monotonic clock. If NOTE is 1, a line `removed NUMBER WHEN` goes before it for each removal,
 //! with the number in the cgroup's name. It ends with its input.

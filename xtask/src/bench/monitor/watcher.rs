@@ -4,7 +4,7 @@
 use std::io::{Write as _, stdin, stdout};
 use std::os::fd::AsFd as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use cgwatch::{Depth, Event, EventKind, Options, Watcher};
@@ -14,7 +14,7 @@ use rustix::time::ClockId;
 
 use super::tree::nanoseconds;
 
-/// It gives up after so long.
+/// It gives up after so long without an event.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Watches `root` until the standard input ends.
@@ -73,17 +73,12 @@ fn question(watcher: &mut Watcher) -> Result<Option<Wanted>> {
 }
 
 fn measure(watcher: &mut Watcher, wanted: &Wanted) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
     let [cpu, _] = clocks();
     answer(format_args!("begun"))?;
     let mut seen = Seen::default();
     while !seen.is_enough(wanted) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let Some(event) = watcher.wait(Some(left))? else { break };
+        let Some(event) = watcher.wait(Some(PATIENCE))? else { break };
         seen.count(&event, wanted.note)?;
-        while let Some(event) = watcher.next()? {
-            seen.count(&event, wanted.note)?;
-        }
     }
     let [cpu_now, wall_now] = clocks();
     for (number, when) in &seen.removals {
