@@ -64,6 +64,7 @@ pub fn run_in_child(scenario: &Scenario, environment: &Environment) -> Outcome {
     if let Err(failure) = offer {
         return Outcome::Fail(failure.to_string());
     }
+    tree::fell_orphans(environment);
     let mut command = Command::new("/proc/self/exe");
     command.arg("--scenario").arg(scenario.name).process_group(0).stdin(Stdio::null());
     if environment.guest {

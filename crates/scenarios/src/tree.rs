@@ -185,15 +185,33 @@ impl Drop for Tree {
 /// Removes what a scenario in the process `pid` may have left.
 pub(crate) fn fell(environment: &Environment, pid: u32) {
     let directory = environment.cgroup_mount.join(name(pid));
-    if directory.exists()
-        && let Err(error) = clear(&directory)
-    {
-        eprintln!("{} stays behind: {error}", directory.display());
+    match clear(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            eprintln!("{} stays behind: {error}", directory.display());
+        }
+        _ => {}
     }
 }
 
+/// Removes what is left of scenarios whose process, and whoever should have cleared up after it, was
+/// killed.
+pub(crate) fn fell_orphans(environment: &Environment) {
+    let Ok(entries) = fs::read_dir(&environment.cgroup_mount) else { return };
+    for entry in entries.map_while(Result::ok) {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(NAME)?.parse().ok());
+        if let Some(pid) = pid
+            && !Path::new(&format!("/proc/{pid}")).exists()
+        {
+            fell(environment, pid);
+        }
+    }
+}
+
+const NAME: &str = "cgwatch-scenario-";
+
 fn name(pid: u32) -> String {
-    format!("cgwatch-scenario-{pid}")
+    format!("{NAME}{pid}")
 }
 
 /// The cgroup id, which is the inode number.

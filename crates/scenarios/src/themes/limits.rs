@@ -94,7 +94,8 @@ fn no_instance(environment: &Environment) -> Result<(), Failure> {
     Ok(hold_against(&outside.stop()?, &tree.truth())?)
 }
 
-/// One cgroup is closed to the user: everything else is told as ever, and nothing is invented.
+/// One cgroup is closed to the user: it is told without any file, and its end too; everything else
+/// is told as ever, and nothing is invented.
 fn no_permission(environment: &Environment) -> Result<(), Failure> {
     let tree = Tree::plant(environment)?;
     let closed = tree.make_all("closed/child")?;
@@ -115,9 +116,14 @@ fn no_permission(environment: &Environment) -> Result<(), Failure> {
             recording.until_removed(cgroup)?;
         }
     }
+    recording.until(format_args!("{:?} without files", closed[0]), |event| {
+        let EventKind::Appeared { cgroup, files, .. } = &event.kind else { return false };
+        cgroup.id == Some(closed[0].id) && files.is_empty()
+    })?;
     for cgroup in closed.iter().rev() {
         tree.remove(cgroup)?;
     }
+    recording.until_removed(&closed[0])?;
     recording.settle(&tree)?;
     let events = outside.stop()?;
     hold(&events)?;
