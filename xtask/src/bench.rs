@@ -2,6 +2,7 @@
 //! here fails because something was slow.
 
 mod monitor;
+mod notify;
 
 use std::process::{Command, ExitCode};
 
@@ -20,6 +21,16 @@ pub(crate) enum Benchmark {
         /// The cgroup to watch, in the file system.
         root: std::path::PathBuf,
     },
+    /// The notification system in a process, beside the kernel's inotify and a channel.
+    Notify(notify::Options),
+    /// What `notify` counts the instructions of.
+    #[command(hide = true)]
+    NotifySubject {
+        /// The hot path.
+        path: notify::Path,
+        /// How often.
+        turns: usize,
+    },
 }
 
 pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
@@ -29,6 +40,8 @@ pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
     match benchmark {
         Benchmark::Monitor(options) => monitor::task(options)?,
         Benchmark::MonitorSubject { root } => monitor::subject(root)?,
+        Benchmark::Notify(options) => notify::task(options)?,
+        Benchmark::NotifySubject { path, turns } => notify::subject(*path, *turns)?,
     }
     Ok(ExitCode::SUCCESS)
 }
