@@ -166,8 +166,7 @@ impl Node {
                 guard = wait(&self.core().drained, guard);
             }
         }
-        let opened = std::mem::take(&mut *lock(self.opened()));
-        for file in opened {
+        for file in self.take_opened() {
             if let Some(file) = file.upgrade() {
                 file.release();
             }

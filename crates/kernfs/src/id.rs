@@ -5,7 +5,7 @@
 //! an id can be found.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Weak},
 };
 
@@ -20,14 +20,14 @@ pub(crate) struct Ids {
 
 struct State {
     /// By the low half.
-    nodes: HashMap<u32, Weak<Node>>,
+    nodes: BTreeMap<u32, Weak<Node>>,
     next: u32,
     cycle: u32,
 }
 
 impl Ids {
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(State { nodes: HashMap::new(), next: 1, cycle: 0 }) }
+        Self { state: Mutex::new(State { nodes: BTreeMap::new(), next: 1, cycle: 0 }) }
     }
 
     /// Makes a node with a new id.
@@ -51,11 +51,7 @@ impl Ids {
     }
 
     pub(crate) fn free(&self, id: u64) {
-        let mut state = lock(&self.state);
-        state.nodes.remove(&(id as u32));
-        if state.nodes.capacity() > 1024 && state.nodes.len() < state.nodes.capacity() / 8 {
-            state.nodes.shrink_to_fit();
-        }
+        lock(&self.state).nodes.remove(&(id as u32));
     }
 
     /// Nodes in memory.

@@ -39,7 +39,7 @@ pub struct Node {
     core: Arc<Core>,
     body: Body,
     place: Mutex<Place>,
-    opened: Mutex<Vec<Weak<Opened>>>,
+    opened: Mutex<Option<Box<OpenFiles>>>,
     /// Operations in flight, plus a large negative number if none may start.
     pub(crate) active: AtomicI32,
     flags: AtomicU32,
@@ -48,6 +48,10 @@ pub struct Node {
     pub(crate) notified: AtomicU32,
     pub(crate) pending: AtomicU32,
 }
+
+/// Boxed, as most nodes never have any.
+#[derive(Default)]
+struct OpenFiles(Vec<Weak<Opened>>);
 
 struct Place {
     name: Arc<[u8]>,
@@ -107,7 +111,7 @@ impl Node {
                 core: Arc::clone(core),
                 body,
                 place: Mutex::new(Place { name: name.into(), parent: Weak::clone(parent) }),
-                opened: Mutex::new(Vec::new()),
+                opened: Mutex::new(None),
                 active: AtomicI32::new(crate::active::DEACTIVATED),
                 flags: AtomicU32::new(0),
                 notified: AtomicU32::new(1),
@@ -215,8 +219,17 @@ impl Node {
         place.name = name;
     }
 
-    pub(crate) fn opened(&self) -> &Mutex<Vec<Weak<Opened>>> {
-        &self.opened
+    /// Enters an open file that is to be told when it ends.
+    pub(crate) fn add_opened(&self, file: &Arc<Opened>) {
+        let mut list = lock(&self.opened);
+        let OpenFiles(list) = &mut **list.get_or_insert_default();
+        list.retain(|other| other.strong_count() > 0);
+        list.push(Arc::downgrade(file));
+    }
+
+    /// Takes out the open files that are to be told.
+    pub(crate) fn take_opened(&self) -> Vec<Weak<Opened>> {
+        lock(&self.opened).take().map_or_else(Vec::new, |list| list.0)
     }
 
     pub(crate) fn text(&self) -> String {

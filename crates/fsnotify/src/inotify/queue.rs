@@ -2,13 +2,11 @@
 //! (kernel: fs/notify/inotify/inotify_fsnotify.c and inotify_user.c).
 //!
 //! Invariants:
-//! * `bytes` is a sequence of whole records, `len` of them, the last one
-//!   starting `tail` bytes before its end (meaningless while `len` is 0).
+//! * `bytes` from `start` on is a sequence of whole records, `len` of them,
+//!   the last one starting at `tail` (meaningless while `len` is 0).
 //! * There is always room for one more record without a name: the overflow
 //!   record never needs memory.
 //! * At most `max` records and one overflow record are queued.
-
-use std::collections::VecDeque;
 
 use super::record::{HEADER, Record};
 use crate::{
@@ -21,7 +19,9 @@ const KEPT: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Queue {
-    bytes: VecDeque<u8>,
+    bytes: Vec<u8>,
+    /// What is before it has been read.
+    start: usize,
     len: usize,
     tail: usize,
     max: usize,
@@ -30,7 +30,8 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn new(max: usize) -> Self {
-        Self { bytes: VecDeque::with_capacity(HEADER), len: 0, tail: 0, max, overflowed: false }
+        let bytes = Vec::with_capacity(HEADER);
+        Self { bytes, start: 0, len: 0, tail: 0, max, overflowed: false }
     }
 
     /// Queues a record. The full queue is noticed before a merge is tried, as
@@ -57,68 +58,70 @@ impl Queue {
 
     /// Room for a record of `size` bytes and an overflow record after it.
     fn reserve(&mut self, size: usize) -> bool {
-        self.bytes.try_reserve(size + HEADER).is_ok()
+        let wanted = size + HEADER;
+        if self.bytes.capacity() - self.bytes.len() >= wanted {
+            return true;
+        }
+        // What was read makes room, if moving the rest costs less than that.
+        if self.start >= self.bytes.len() / 2 {
+            self.bytes.drain(..self.start);
+            self.tail = self.tail.saturating_sub(self.start);
+            self.start = 0;
+        }
+        self.bytes.try_reserve(wanted).is_ok()
     }
 
     /// Whether the record says what the last one says. The cookie does not
     /// count, and nothing merges with `IGNORED`.
     fn merges(&self, record: &Record<'_>) -> bool {
-        if self.len == 0 || self.tail != record.size() {
+        if self.len == 0 {
             return false;
         }
-        let start = self.bytes.len() - self.tail;
-        if self.word(start + 4) & Mask::IN_IGNORED.bits() != 0 {
-            return false;
-        }
-        let header = record.header();
-        let equal = |at: usize, bytes: &[u8]| self.bytes.range(at..at + bytes.len()).eq(bytes);
+        let last = &self.bytes[self.tail..];
         let name = record.name.unwrap_or_default();
-        equal(start, &header[..8])
-            && equal(start + HEADER, name)
+        last.len() == record.size()
+            && last[..8] == record.header()[..8]
+            && !record.mask.contains(Mask::IN_IGNORED)
+            && last[HEADER..].starts_with(name)
             // Padding is at least one byte, and the sizes are equal.
-            && (name.is_empty() || self.bytes[start + HEADER + name.len()] == 0)
+            && last.get(HEADER + name.len()).is_none_or(|byte| *byte == 0)
     }
 
     fn append(&mut self, record: &Record<'_>) {
-        self.bytes.extend(record.header());
-        let name = record.name.unwrap_or_default();
-        self.bytes.extend(name);
-        let padding = record.size() - HEADER - name.len();
-        self.bytes.extend(std::iter::repeat_n(0, padding));
-        self.tail = record.size();
-        self.len += 1;
-    }
-
-    fn word(&self, at: usize) -> u32 {
-        let mut bytes = [0; 4];
-        for (to, from) in bytes.iter_mut().zip(self.bytes.range(at..)) {
-            *to = *from;
+        self.tail = self.bytes.len();
+        self.bytes.extend_from_slice(&record.header());
+        if let Some(name) = record.name {
+            self.bytes.extend_from_slice(name);
+            self.bytes.resize(self.tail + record.size(), 0);
         }
-        u32::from_ne_bytes(bytes)
+        self.len += 1;
     }
 
     /// The size of the record that starts at `at`, and whether it is the
     /// overflow record.
     fn record_at(&self, at: usize) -> (usize, bool) {
-        let name = self.word(at + 12) as usize;
-        (HEADER + name, self.word(at + 4) == Mask::Q_OVERFLOW.bits())
+        let word = |from: usize| {
+            let bytes = self.bytes[from..].first_chunk();
+            u32::from_ne_bytes(*bytes.unwrap_or(&[0; 4]))
+        };
+        (HEADER + word(at + 12) as usize, word(at + 4) == Mask::Q_OVERFLOW.bits())
     }
 }
 
 impl Records for Queue {
     fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() - self.start
     }
 
     fn first(&self) -> Option<usize> {
-        (self.len > 0).then(|| self.record_at(0).0)
+        (self.len > 0).then(|| self.record_at(self.start).0)
     }
 
     fn take(&mut self, buffer: &mut [u8]) -> usize {
-        let mut end = 0;
+        let mut end = self.start;
         while end < self.bytes.len() {
             let (size, overflow) = self.record_at(end);
-            if end + size > buffer.len() {
+            if end + size - self.start > buffer.len() {
                 break;
             }
             end += size;
@@ -127,18 +130,17 @@ impl Records for Queue {
                 self.overflowed = false;
             }
         }
-        let (front, back) = self.bytes.as_slices();
-        let from_front = front.len().min(end);
-        buffer[..from_front].copy_from_slice(&front[..from_front]);
-        buffer[from_front..end].copy_from_slice(&back[..end - from_front]);
-        self.bytes.drain(..end);
-        if self.bytes.is_empty() {
+        let read = end - self.start;
+        buffer[..read].copy_from_slice(&self.bytes[self.start..end]);
+        self.start = end;
+        if self.len == 0 {
             self.bytes.clear();
+            self.start = 0;
             if self.bytes.capacity() > KEPT {
-                self.bytes = VecDeque::with_capacity(HEADER);
+                self.bytes = Vec::with_capacity(HEADER);
             }
         }
-        end
+        read
     }
 
     fn len(&self) -> usize {

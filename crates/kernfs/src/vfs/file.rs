@@ -1,10 +1,6 @@
 //! Open files (kernel: fs/kernfs/file.c, `struct kernfs_open_file`).
 
-use std::{
-    fmt,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bitflags::bitflags;
 use fsnotify::Mask;
@@ -66,9 +62,7 @@ impl Opened {
         // Entered while the operation runs: a removal drains it later, or the
         // operation would not have started.
         if opened.has_release() {
-            let mut list = lock(node.opened());
-            list.retain(|other: &Weak<Self>| other.strong_count() > 0);
-            list.push(Arc::downgrade(&opened));
+            node.add_opened(&opened);
         }
         Ok(opened)
     }

@@ -13,8 +13,8 @@ use super::own::plant;
 
 const NODES: usize = 1_000_000;
 const MARKS: usize = 500_000;
-/// Bytes of a node's name, counted in its own allocation with two reference counts.
-const NAME: f64 = 3.0;
+/// A node's name, in an allocation of its own with two reference counts.
+const NAME: f64 = 32.0;
 
 pub(super) struct Memory {
     node: f64,
