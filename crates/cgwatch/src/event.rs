@@ -153,7 +153,7 @@ pub struct Cgroup {
 
 /// A cgroup's path from the watched root: `/` for the root itself, else `/a/b`. Exact bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CgroupPath(Arc<[u8]>);
+pub struct CgroupPath(pub(crate) Arc<[u8]>);
 
 impl CgroupPath {
     /// From its exact bytes.

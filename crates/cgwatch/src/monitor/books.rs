@@ -7,7 +7,10 @@
 //! * Counters are `u64` and all sums wrap, so a difference read as `i64` is right even if a sum is
 //!   not what the kernel meant by it.
 
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
 
 use hashbrown::{HashMap, HashTable};
 use slotmap::{SlotMap, new_key_type};
@@ -314,20 +317,29 @@ impl Books {
     }
 
     /// The path from the watched root with its leading `/`; `/` for the root itself.
-    pub(crate) fn path(&self, key: NodeKey) -> Vec<u8> {
-        let mut path = Vec::with_capacity(128);
-        self.push_path(key, &mut path);
-        if path.is_empty() {
-            path.push(b'/');
+    pub(crate) fn path(&self, key: NodeKey) -> Arc<[u8]> {
+        let length: usize = self.upwards(key).map(|node| node.name.len() + 1).sum();
+        let mut path: Arc<[u8]> = std::iter::repeat_n(b'/', length.max(1)).collect();
+        // Nobody else has it yet. From its end on, each name goes before those below it.
+        let mut left = Arc::get_mut(&mut path).unwrap_or_default();
+        for node in self.upwards(key) {
+            let (above, name) = left.split_at_mut(left.len() - node.name.len());
+            name.copy_from_slice(&node.name);
+            (left, _) = above.split_at_mut(above.len() - 1);
         }
         path
+    }
+
+    /// A node and all above it, without the watched root.
+    fn upwards(&self, key: NodeKey) -> impl Iterator<Item = &Node> {
+        std::iter::successors(self.nodes.get(key), |node| self.nodes.get(node.parent?))
+            .take_while(|node| node.depth > 0)
     }
 
     /// Appends `/name` of each level below the watched root, the uppermost first.
     pub(crate) fn push_path(&self, key: NodeKey, path: &mut Vec<u8>) {
         let start = path.len();
-        let chain = std::iter::successors(self.nodes.get(key), |node| self.nodes.get(node.parent?));
-        for node in chain.take_while(|node| node.depth > 0) {
+        for node in self.upwards(key) {
             path.extend(node.name.iter().rev());
             path.push(b'/');
         }

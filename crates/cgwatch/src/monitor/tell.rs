@@ -48,7 +48,7 @@ pub(crate) fn cgroup(books: &Books, key: NodeKey, node: &Node, roots: &[u64]) ->
         n: node.n,
         id: (node.id != 0).then_some(node.id),
         root_id: roots.get(node.root as usize).copied().unwrap_or(0),
-        path: CgroupPath::new(&books.path(key)),
+        path: CgroupPath(books.path(key)),
     }
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn living(
     let Some(node) = books.get(key) else { return };
     let mut told = untold.take_told(key);
     let none = Told::default();
-    let known = told.as_deref().unwrap_or(&none);
+    let known = told.as_ref().unwrap_or(&none);
     let who = cgroup(books, key, node, roots);
     let newborn = first && !node.flags.existing;
     if first {

@@ -39,7 +39,7 @@ pub(crate) struct Told {
     pub(crate) files: Vec<ToldFile>,
     /// What dead descendants counted late: file, schema, amounts.
     pub(crate) late: Vec<(FileId, SchemaId, Vec<u64>)>,
-    pub(crate) removal: Option<Removal>,
+    pub(crate) removal: Option<Box<Removal>>,
 }
 
 /// One file as the reader knows it.
@@ -76,7 +76,7 @@ pub(crate) struct Removal {
 #[derive(Debug, Default)]
 pub(crate) struct Untold {
     queue: VecDeque<Entry>,
-    told: HashMap<NodeKey, Box<Told>>,
+    told: HashMap<NodeKey, Told>,
     cancelled: Cancelled,
     pairs: usize,
     gap_queued: bool,
@@ -107,7 +107,7 @@ impl Untold {
         self.told.entry(key).or_default()
     }
 
-    pub(crate) fn take_told(&mut self, key: NodeKey) -> Option<Box<Told>> {
+    pub(crate) fn take_told(&mut self, key: NodeKey) -> Option<Told> {
         let told = self.told.remove(&key);
         if self.told.is_empty() && self.told.capacity() > 1024 {
             self.told.shrink_to_fit();
@@ -226,7 +226,7 @@ impl Untold {
 
     /// What a removal will say.
     pub(crate) fn settle_removal(&mut self, key: NodeKey, removal: Removal) {
-        self.told_mut(key).removal = Some(removal);
+        self.told_mut(key).removal = Some(Box::new(removal));
     }
 
     /// A birth and its death are being told after all.
@@ -292,7 +292,7 @@ impl Untold {
                 self.pairs = self.pairs.saturating_sub(1);
                 self.cancelled.add_node(&node, schemas);
             }
-            self.cancelled.add_told(told.as_deref(), schemas);
+            self.cancelled.add_told(told.as_ref(), schemas);
         }
         for entry in self.queue.drain(..) {
             let stays = match &entry {
