@@ -14,11 +14,12 @@
 //!   (CAP_DAC_READ_SEARCH) what is known is opened by its id, as a file handle, which looks up no
 //!   name; a listing gives the ids of what is not known yet. Only a newborn is looked up by name.
 
+mod kernel;
+mod place;
+
 use std::{
     fs::File,
-    io::{Read, Seek},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
 };
 
 use linux_notify::{
@@ -33,8 +34,10 @@ use rustix::{
     time::{ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, clock_gettime},
 };
 
+pub(crate) use self::kernel::inotify_limit;
+use self::place::Base;
 use crate::{
-    Error, FileSystem, Mount, Time, mount,
+    Error, Time, mount,
     world::{MountOptions, Notification, Stat, WatchLimit, Wd, World},
 };
 
@@ -59,16 +62,6 @@ pub struct HostWorld {
     names: Vec<Box<str>>,
 }
 
-/// The root of a mount.
-#[derive(Debug)]
-struct Base {
-    point: PathBuf,
-    fd: OwnedFd,
-    device: u64,
-    /// Open for reading, if handles may be opened on it.
-    handles: Option<OwnedFd>,
-}
-
 /// An open directory (O_PATH).
 #[derive(Debug)]
 pub struct HostDir {
@@ -76,16 +69,6 @@ pub struct HostDir {
     base: usize,
     /// Which of [`HostWorld::names`] were looked up through it since it was last seen alive.
     used: u128,
-}
-
-/// Where a path lies.
-#[derive(Debug)]
-pub(crate) struct Place {
-    /// As the file system names it.
-    pub(crate) resolved: PathBuf,
-    /// See [`World::open`].
-    pub(crate) base: usize,
-    pub(crate) path: Vec<u8>,
 }
 
 fn system(action: &'static str) -> impl Fn(Errno) -> Error {
@@ -130,51 +113,6 @@ impl HostWorld {
         self.epoll.as_fd()
     }
 
-    /// Finds the mount that a path lies in. Several mounts of the hierarchy count as one.
-    pub(crate) fn locate(&mut self, path: &Path) -> Result<Place, Error> {
-        let failed = |action, source| match source {
-            Errno::NOENT | Errno::NOTDIR => Error::NotFound { path: path.into() },
-            _ => Error::Path { action, path: path.into(), source },
-        };
-        let resolved = std::fs::canonicalize(path)
-            .map_err(|e| failed("resolve", Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
-        let mounts = Mount::all()?;
-        match FileSystem::of(&resolved).map_err(|source| failed("look at", source))? {
-            FileSystem::Cgroup2 => {}
-            FileSystem::Cgroup1 => return Err(Error::CgroupV1 { path: path.into() }),
-            FileSystem::Other if mounts.is_empty() => return Err(Error::NoCgroup2),
-            FileSystem::Other => return Err(Error::NotACgroup { path: path.into() }),
-        }
-        if !resolved.is_dir() {
-            return Err(Error::NotACgroup { path: path.into() });
-        }
-        let own = Mount::of(&mounts, &resolved).ok_or(Error::NoCgroup2)?;
-        let below = resolved.strip_prefix(&own.point).unwrap_or(Path::new(""));
-        let in_hierarchy = own.root.join(below);
-        // The same place through the mount that shows most, so that overlaps are noticed.
-        let widest = mounts.iter().find_map(|mount| {
-            let below = in_hierarchy.strip_prefix(&mount.root).ok()?;
-            Some((self.base(&mount.point).ok()?, below.to_owned()))
-        });
-        let (base, below) = match widest {
-            Some(found) => found,
-            None => (self.base(&own.point).map_err(|e| failed("open", e))?, below.to_owned()),
-        };
-        let path = below.into_os_string().into_encoded_bytes();
-        Ok(Place { resolved, base, path })
-    }
-
-    fn base(&mut self, point: &Path) -> Result<usize, Errno> {
-        if let Some(at) = self.bases.iter().position(|base| base.point == point) {
-            return Ok(at);
-        }
-        let fd = rustix::fs::open(point, DIRECTORY, Mode::empty())?;
-        let stat = rustix::fs::fstat(&fd)?;
-        let handles = handles_of(point, stat.st_ino);
-        self.bases.push(Base { point: point.into(), fd, device: stat.st_dev, handles });
-        Ok(self.bases.len() - 1)
-    }
-
     fn use_name(&mut self, dir: &mut HostDir, name: &str) {
         let at = self.names.iter().position(|known| **known == *name).unwrap_or_else(|| {
             self.names.push(name.into());
@@ -215,15 +153,6 @@ fn stat_of(fd: &OwnedFd) -> Result<(Stat, u64), Errno> {
     #[allow(clippy::useless_conversion, reason = "the width differs between architectures")]
     let links = u64::from(stat.st_nlink);
     Ok((Stat { id: stat.st_ino, subdirectories: links.checked_sub(2) }, stat.st_dev))
-}
-
-/// A mount's root, open for reading as open_by_handle_at(2) wants it, if this process may open
-/// handles there (CAP_DAC_READ_SEARCH).
-fn handles_of(point: &Path, id: u64) -> Option<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(point, flags, Mode::empty()).ok()?;
-    open_by_handle_at(root.as_fd(), &FileHandle::from_kernfs_id(id), DIRECTORY).ok()?;
-    Some(root)
 }
 
 impl World for HostWorld {
@@ -413,7 +342,7 @@ impl World for HostWorld {
 
     fn mount_options(&mut self) -> MountOptions {
         // All mounts of the hierarchy show the same options: the first line will do.
-        let line = self.mountinfo.as_mut().and_then(first_cgroup2_line);
+        let line = self.mountinfo.as_mut().and_then(kernel::first_cgroup2_line);
         let mount = line.as_deref().and_then(mount::parse_line);
         mount.map_or_else(MountOptions::default, |mount| MountOptions {
             memory_localevents: mount.has("memory_localevents"),
@@ -422,26 +351,11 @@ impl World for HostWorld {
     }
 
     fn host_oom_kills(&mut self) -> Option<u64> {
-        let text = std::fs::read_to_string("/proc/vmstat").ok()?;
-        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
+        kernel::oom_kills()
     }
 
     fn watch_limit(&mut self) -> WatchLimit {
         inotify_limit("watches")
-    }
-}
-
-/// The limit on a user's `instances` or `watches`, by the name of its setting: the host's, or that
-/// of this user namespace if it is lower.
-pub(crate) fn inotify_limit(of: &str) -> WatchLimit {
-    let read = |path: String| std::fs::read_to_string(path).ok()?.trim().parse().ok();
-    let host: Option<u64> = read(format!("/proc/sys/fs/inotify/max_user_{of}"));
-    let namespace: Option<u64> = read(format!("/proc/sys/user/max_inotify_{of}"));
-    match (host, namespace) {
-        (Some(host), Some(namespace)) if namespace < host => {
-            WatchLimit { name: format!("user.max_inotify_{of}"), value: Some(namespace) }
-        }
-        _ => WatchLimit { name: format!("fs.inotify.max_user_{of}"), value: host },
     }
 }
 
@@ -470,26 +384,4 @@ fn translate<'a>(event: &linux_notify::inotify::Event<'a>) -> Option<Notificatio
 fn timespec(ns: u64) -> Timespec {
     let part = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     Timespec { tv_sec: part(ns / 1_000_000_000), tv_nsec: part(ns % 1_000_000_000) }
-}
-
-/// Reads no further than to the first line of type cgroup2: a host may have thousands of mounts.
-fn first_cgroup2_line(mountinfo: &mut File) -> Option<Vec<u8>> {
-    mountinfo.rewind().ok()?;
-    let mut text = Vec::new();
-    let mut chunk = [0; 4096];
-    let mut from = 0;
-    loop {
-        let got = mountinfo.read(&mut chunk).ok()?;
-        text.extend_from_slice(&chunk[..got]);
-        while let Some(length) = text[from..].iter().position(|&byte| byte == b'\n') {
-            let line = &text[from..from + length];
-            if line.windows(11).any(|window| window == b" - cgroup2 ") {
-                return Some(line.to_vec());
-            }
-            from += length + 1;
-        }
-        if got == 0 {
-            return None;
-        }
-    }
 }

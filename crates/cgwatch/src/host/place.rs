@@ -1,0 +1,94 @@
+//! Where a path lies: which mount of the hierarchy shows it, and how it is reached from there.
+//!
+//! All mounts of cgroup2 show one tree, so a path is reached through the mount that shows most of it:
+//! then two paths that overlap are seen to do so, whichever mounts they were given in.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use linux_notify::{FileHandle, open_by_handle_at};
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
+
+use super::{DIRECTORY, HostWorld};
+use crate::{Error, FileSystem, Mount};
+
+/// The root of a mount.
+#[derive(Debug)]
+pub(super) struct Base {
+    pub(super) point: PathBuf,
+    pub(super) fd: OwnedFd,
+    pub(super) device: u64,
+    /// Open for reading, if handles may be opened on it.
+    pub(super) handles: Option<OwnedFd>,
+}
+
+/// Where a path lies.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// As the file system names it.
+    pub(crate) resolved: PathBuf,
+    /// See [`World::open`].
+    pub(crate) base: usize,
+    pub(crate) path: Vec<u8>,
+}
+
+impl HostWorld {
+    /// Finds the mount that a path lies in. Several mounts of the hierarchy count as one.
+    pub(crate) fn locate(&mut self, path: &Path) -> Result<Place, Error> {
+        let failed = |action, source| match source {
+            Errno::NOENT | Errno::NOTDIR => Error::NotFound { path: path.into() },
+            _ => Error::Path { action, path: path.into(), source },
+        };
+        let resolved = std::fs::canonicalize(path)
+            .map_err(|e| failed("resolve", Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
+        let mounts = Mount::all()?;
+        match FileSystem::of(&resolved).map_err(|source| failed("look at", source))? {
+            FileSystem::Cgroup2 => {}
+            FileSystem::Cgroup1 => return Err(Error::CgroupV1 { path: path.into() }),
+            FileSystem::Other if mounts.is_empty() => return Err(Error::NoCgroup2),
+            FileSystem::Other => return Err(Error::NotACgroup { path: path.into() }),
+        }
+        if !resolved.is_dir() {
+            return Err(Error::NotACgroup { path: path.into() });
+        }
+        let own = Mount::of(&mounts, &resolved).ok_or(Error::NoCgroup2)?;
+        let below = resolved.strip_prefix(&own.point).unwrap_or(Path::new(""));
+        let in_hierarchy = own.root.join(below);
+        // The same place through the mount that shows most, so that overlaps are noticed.
+        let widest = mounts.iter().find_map(|mount| {
+            let below = in_hierarchy.strip_prefix(&mount.root).ok()?;
+            Some((self.base(&mount.point).ok()?, below.to_owned()))
+        });
+        let (base, below) = match widest {
+            Some(found) => found,
+            None => (self.base(&own.point).map_err(|e| failed("open", e))?, below.to_owned()),
+        };
+        let path = below.into_os_string().into_encoded_bytes();
+        Ok(Place { resolved, base, path })
+    }
+
+    fn base(&mut self, point: &Path) -> Result<usize, Errno> {
+        if let Some(at) = self.bases.iter().position(|base| base.point == point) {
+            return Ok(at);
+        }
+        let fd = rustix::fs::open(point, DIRECTORY, Mode::empty())?;
+        let stat = rustix::fs::fstat(&fd)?;
+        let handles = handles_of(point, stat.st_ino);
+        self.bases.push(Base { point: point.into(), fd, device: stat.st_dev, handles });
+        Ok(self.bases.len() - 1)
+    }
+}
+
+/// A mount's root, open for reading as open_by_handle_at(2) wants it, if this process may open
+/// handles there (CAP_DAC_READ_SEARCH).
+fn handles_of(point: &Path, id: u64) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(point, flags, Mode::empty()).ok()?;
+    open_by_handle_at(root.as_fd(), &FileHandle::from_kernfs_id(id), DIRECTORY).ok()?;
+    Some(root)
+}
