@@ -4,6 +4,8 @@
 //! with no removal pending, as `late` in a `changed` of the parent. It is certain (`bounded`) only
 //! if no other removal can share it.
 
+use indexmap::IndexSet;
+
 use super::{
     Monitor,
     books::NodeKey,
@@ -84,24 +86,30 @@ impl<W: World> Monitor<W> {
             return self.tell_late(account, file, &amount);
         };
         let name = self.schemas.spec(file).name.clone();
-        let n = |at: usize| self.books.get(losses[at].key).map_or(0, |node| node.n);
+        let n = |loss: &Loss| self.books.get(loss.key).map_or(0, |node| node.n);
+        // Itself may be among them, with a file that went just before it.
+        let itself = n(&losses[carrier]);
+        let sharers = others.iter().map(|at| n(&losses[*at]));
+        // Who died since the last reading may own a part of it too, and is settled later.
+        let newest = self.losses.iter().filter(|loss| is_member(loss)).map(n);
+        let sharers: IndexSet<u64> = sharers.chain(newest).filter(|n| *n != itself).collect();
         let unsure = self.rests.contains_key(&account)
             || !self.losses.is_empty()
             || self.misses_births(account);
-        let alone = others.is_empty() && !dead && !unsure;
-        unseen[carrier].files.push((name, Some(amount)));
-        let confidence = if alone { Confidence::Bounded } else { Confidence::Shared };
-        if unseen[carrier].confidence != Some(Confidence::Shared) {
-            unseen[carrier].confidence = Some(confidence);
-        }
+        let alone = sharers.is_empty() && !dead && !unsure;
         for &other in others {
-            unseen[other].unseen_in = Some(n(carrier));
-            let sharer = n(other);
-            let known = &mut unseen[carrier];
-            if !known.shared_with.contains(&sharer) {
-                known.shared_count += 1;
-                if known.shared_with.len() < SHARERS {
-                    known.shared_with.push(sharer);
+            unseen[other].unseen_in = Some(itself);
+        }
+        let unseen = &mut unseen[carrier];
+        unseen.files.push((name, Some(amount)));
+        if unseen.confidence != Some(Confidence::Shared) {
+            unseen.confidence = Some(if alone { Confidence::Bounded } else { Confidence::Shared });
+        }
+        for sharer in sharers {
+            if !unseen.shared_with.contains(&sharer) {
+                unseen.shared_count += 1;
+                if unseen.shared_with.len() < SHARERS {
+                    unseen.shared_with.push(sharer);
                 }
             }
         }

@@ -130,23 +130,28 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
     Ok(())
 }
 
-/// `unseen_in` names an instance whose removal says that it is shared with this one; `shared_with`
-/// names instances that were told; what is shared is not called bounded.
+/// `unseen_in` names an instance whose removal, or that of its file, says that it is shared with this
+/// one; `shared_with` names others that were told; what is shared is not called bounded.
 ///
 /// # Errors
 /// The first reference that leads nowhere.
 pub fn references(events: &[Event]) -> Rule {
-    let mut shares: BTreeMap<u64, &Unseen> = BTreeMap::new();
+    let mut shares: BTreeMap<u64, Vec<&Unseen>> = BTreeMap::new();
     let mut told = HashSet::new();
     for event in events {
         let Some(cgroup) = event.kind.cgroup() else { continue };
         told.insert(cgroup.n);
-        if let EventKind::Removed { unseen, .. } = &event.kind {
-            shares.insert(cgroup.n, unseen);
+        if let Some(unseen) = unseen_of(event) {
+            shares.entry(cgroup.n).or_default().push(unseen);
         }
     }
     for event in events {
-        let EventKind::Removed { cgroup, unseen, .. } = &event.kind else { continue };
+        let (Some(cgroup), Some(unseen)) = (event.kind.cgroup(), unseen_of(event)) else {
+            continue;
+        };
+        if unseen.shared_with.contains(&cgroup.n) {
+            return Err(Breach::at(event, "shared with itself"));
+        }
         if let Some(other) = unseen.shared_with.iter().find(|&n| !told.contains(n)) {
             return Err(Breach::at(event, format_args!("shared with n {other}, never told")));
         }
@@ -155,14 +160,22 @@ pub fn references(events: &[Event]) -> Rule {
             return Err(Breach::at(event, what));
         }
         if let Some(other) = unseen.unseen_in {
-            let stands = shares.get(&other).is_some_and(|in_other| {
-                let named = in_other.shared_with.len() as u64;
-                in_other.shared_with.contains(&cgroup.n) || named < in_other.shared_count
-            });
+            let stands = other == cgroup.n
+                || shares.get(&other).into_iter().flatten().any(|in_other| {
+                    let named = in_other.shared_with.len() as u64;
+                    in_other.shared_with.contains(&cgroup.n) || named < in_other.shared_count
+                });
             if !stands {
                 return Err(Breach::at(event, format_args!("n {other} does not share with it")));
             }
         }
     }
     Ok(())
+}
+
+fn unseen_of(event: &Event) -> Option<&Unseen> {
+    match &event.kind {
+        EventKind::Removed { unseen, .. } | EventKind::FileRemoved { unseen, .. } => Some(unseen),
+        _ => None,
+    }
 }
