@@ -2,13 +2,14 @@
  * The monitor's protocol without the monitor: the system calls that watching cgroups takes, and
  * next to nothing between them. What cgwatch costs is measured against this.
  *
- * The protocol (design.md 4.1 and 4.2). Every opening goes through the path from the one directory
- * that is kept open, the mount's root; a control file is opened only through an O_PATH descriptor
- * of its directory, which is looked at before and after.
- *   birth:  open, fstat, watch the directory; watch and read each event file that is there; fstat,
- *           and, if there are directories in it, list it; close.
- *   change: open, fstat; read the file; fstat, close. Numbers that differ make a change.
- *   death:  open by name, to see that it is gone; end its watches.
+ * The protocol is that of a privileged watcher: what is known is opened by its id, which is its
+ * file handle, so that no name is looked up (`HostWorld` tells why). A control file is opened only
+ * while a descriptor of its directory is, which is looked at afterwards.
+ *   birth:  open by the path from the mount's root, fstat, watch the directory; list it; watch and
+ *           read each event file; fstat, close.
+ *   change: open the directory and the file by id; read; fstat, close. Numbers that differ make a
+ *           change.
+ *   death:  open by the path, to see that it is gone; end its watches.
  *
  * Usage: loop MOUNT CGROUP, the second relative to the first. What is asked and answered on stdin
  * and stdout: see subject.rs.
@@ -37,6 +38,7 @@ struct cgroup {
     struct cgroup *parent;
     uint64_t id;
     int watches[PARTS]; /* of the files, then of the directory; 0: none */
+    uint64_t files[FILES]; /* their ids */
     uint64_t values[FILES][VALUES];
     uint32_t name; /* where the name starts in the path */
     char path[];   /* from the mount's root */
@@ -48,7 +50,7 @@ struct target {
     int part;
 };
 
-static int root, inotify;
+static int root, handles, inotify;
 static struct target *targets; /* by watch descriptor */
 static size_t target_room;
 static struct cgroup *buckets[BUCKETS];
@@ -96,12 +98,12 @@ static struct cgroup *child(const struct cgroup *parent, const char *name) {
     return it;
 }
 
-static bool watch(struct cgroup *cgroup, int part, const char *path, uint32_t mask) {
-    int wd = inotify_add_watch(inotify, path, mask);
-    if (wd < 0) {
-        if (errno == ENOENT) return false;
-        fail("inotify_add_watch");
-    }
+static void watch(struct cgroup *cgroup, int part, int fd, uint32_t mask) {
+    char through[32];
+    snprintf(through, sizeof through, "/proc/self/fd/%d", fd);
+    int wd = inotify_add_watch(inotify, through, mask);
+    if (wd < 0 && errno == ENOENT) return; /* it is being removed */
+    if (wd < 0) fail("inotify_add_watch");
     if ((size_t)wd >= target_room) {
         size_t larger = target_room ? target_room * 2 : 1024;
         targets = room(targets, larger * sizeof *targets);
@@ -110,7 +112,6 @@ static bool watch(struct cgroup *cgroup, int part, const char *path, uint32_t ma
     }
     targets[wd] = (struct target){cgroup, part};
     cgroup->watches[part] = wd;
-    return true;
 }
 
 /* ---- reading ---- */
@@ -134,9 +135,18 @@ static bool differs(struct cgroup *cgroup, int file, const char *text) {
     return any;
 }
 
-static bool read_file(int directory, struct cgroup *cgroup, int file, bool *changed) {
+/* What has this id, in the file system that `handles` is in. */
+static int open_id(uint64_t id, int flags) {
+    struct {
+        struct file_handle head;
+        uint64_t id;
+    } handle = {.head = {.handle_bytes = sizeof id, .handle_type = 0xfe}, .id = id};
+    return open_by_handle_at(handles, &handle.head, flags | O_CLOEXEC);
+}
+
+static bool read_file(struct cgroup *cgroup, int file, bool *changed) {
     char text[4096];
-    int fd = openat(directory, file_names[file], O_RDONLY | O_CLOEXEC);
+    int fd = open_id(cgroup->files[file], O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
     if (fd < 0) return false;
     ssize_t length = read(fd, text, sizeof text - 1);
     close(fd);
@@ -165,11 +175,10 @@ static void close_directory(int fd, int file, bool whole) {
 }
 
 static void change(struct cgroup *cgroup, int file) {
-    uint64_t id;
     bool changed = false;
-    int fd = open_directory(cgroup->path, &id);
+    int fd = open_id(cgroup->id, O_PATH | O_DIRECTORY | O_NOFOLLOW);
     if (fd < 0) return;
-    bool whole = id == cgroup->id && read_file(fd, cgroup, file, &changed);
+    bool whole = read_file(cgroup, file, &changed);
     close_directory(fd, file, whole);
     if (changed) counts.changed++;
 }
@@ -178,8 +187,8 @@ static void change(struct cgroup *cgroup, int file) {
 
 static void birth(struct cgroup *parent, const char *name);
 
-/* The names of the directories in it, each with its NUL. */
-static char *list(int directory, size_t *length) {
+/* The ids of the event files in it, and the names of the directories, each with its NUL. */
+static char *list(int directory, uint64_t *files, size_t *length) {
     char entries[32768], *names = NULL;
     ssize_t got;
     int fd = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -188,7 +197,12 @@ static char *list(int directory, size_t *length) {
         for (ssize_t at = 0; at < got;) {
             struct dirent64 *entry = (struct dirent64 *)(entries + at);
             at += entry->d_reclen;
-            if (entry->d_type != DT_DIR || entry->d_name[0] == '.') continue;
+            if (entry->d_type != DT_DIR) {
+                for (int file = 0; file < FILES; file++)
+                    if (!strcmp(entry->d_name, file_names[file])) files[file] = entry->d_ino;
+                continue;
+            }
+            if (entry->d_name[0] == '.') continue;
             size_t more = strlen(entry->d_name) + 1;
             names = room(names, *length + more);
             memcpy(names + *length, entry->d_name, more);
@@ -220,18 +234,18 @@ static void appear(struct cgroup *parent, const char *path, size_t name) {
     struct cgroup *cgroup = enter(parent, path, name, id);
     counts.appeared++;
 
-    char through[64];
-    int end = snprintf(through, sizeof through, "/proc/self/fd/%d", fd);
-    watch(cgroup, DIRECTORY, through, IN_CREATE | IN_DELETE | IN_CLOSE_WRITE | IN_ONLYDIR);
+    watch(cgroup, DIRECTORY, fd, IN_CREATE | IN_DELETE | IN_CLOSE_WRITE | IN_ONLYDIR);
+    size_t length = 0;
+    char *names = list(fd, cgroup->files, &length);
     bool whole = true, changed;
     for (int file = 0; file < FILES; file++) {
-        snprintf(through + end, sizeof through - (size_t)end, "/%s", file_names[file]);
-        if (watch(cgroup, file, through, IN_MODIFY | IN_DELETE_SELF))
-            whole &= read_file(fd, cgroup, file, &changed);
+        if (!cgroup->files[file]) continue;
+        int inode = open_id(cgroup->files[file], O_PATH | O_NOFOLLOW);
+        if (inode < 0) continue;
+        watch(cgroup, file, inode, IN_MODIFY | IN_DELETE_SELF);
+        close(inode);
+        whole &= read_file(cgroup, file, &changed);
     }
-    struct stat status;
-    size_t length = 0;
-    char *names = !fstat(fd, &status) && status.st_nlink > 2 ? list(fd, &length) : NULL;
     close_directory(fd, 0, whole);
 
     for (size_t at = 0; at < length; at += strlen(names + at) + 1) birth(cgroup, names + at);
@@ -314,7 +328,8 @@ int main(int argc, char **argv) {
     if (argc != 3) return 2;
     uint64_t began = now(CLOCK_MONOTONIC), cpu = now(CLOCK_PROCESS_CPUTIME_ID);
     root = open(argv[1], O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0) fail(argv[1]);
+    handles = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0 || handles < 0) fail(argv[1]);
     inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (inotify < 0) fail("inotify_init1");
     appear(NULL, argv[2], 0);
