@@ -9,6 +9,7 @@ mod leaks;
 mod limits;
 mod local_events;
 mod memory;
+mod model;
 mod overflow;
 mod reader;
 mod reclaim;
@@ -35,6 +36,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         citizen::SCENARIOS,
         reclaim::SCENARIOS,
         input::SCENARIOS,
+        model::SCENARIOS,
     ]
     .concat()
 }
