@@ -1,8 +1,9 @@
 //! Births and deaths: names that came or went are looked up, newborns taken into the books.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use indexmap::IndexMap;
+use rustix::io::Errno;
 
 use super::{
     Monitor,
@@ -30,8 +31,16 @@ impl<W: World> Monitor<W> {
             }
             match self.open(key) {
                 Ok(Some(mut dir)) => {
+                    let children = self.list_few(key, &mut dir);
                     for (name, records) in names {
-                        self.take_name(key, &mut dir, &name, records);
+                        let looked_up = match &children {
+                            None => self.world.open_child(&mut dir, &name, 0),
+                            Some(ids) => match ids.get(&name) {
+                                Some(id) => self.world.open_child(&mut dir, &name, *id),
+                                None => Err(Errno::NOENT),
+                            },
+                        };
+                        self.take_name(key, looked_up, &name, records);
                     }
                     self.world.close(dir);
                 }
@@ -57,11 +66,32 @@ impl<W: World> Monitor<W> {
         }
     }
 
-    fn take_name(&mut self, dir: NodeKey, opened: &mut W::Dir, name: &[u8], records: Records) {
+    /// The children by name with their ids, if they are few: a look-up by name of one that is just
+    /// being removed could take away others' removal events (see [`crate::HostWorld`]).
+    fn list_few(&mut self, key: NodeKey, dir: &mut W::Dir) -> Option<HashMap<Box<[u8]>, u64>> {
+        const FEW: usize = 128;
+        if !self.world.goes_by_id() || self.books.children(key).nth(FEW).is_some() {
+            return None;
+        }
+        let mut ids = HashMap::new();
+        let listed = self.world.list(dir, &mut |name, is_dir, id| {
+            if is_dir {
+                ids.insert(name.into(), id);
+            }
+        });
+        listed.ok().map(|()| ids)
+    }
+
+    fn take_name(
+        &mut self,
+        dir: NodeKey,
+        looked_up: rustix::io::Result<(W::Dir, Stat)>,
+        name: &[u8],
+        records: Records,
+    ) {
         let known = self.books.child(dir, name);
         let known_ahead = known.and_then(|key| self.books.get(key)).map(|node| node.ahead);
         let ahead = known_ahead.unwrap_or_else(|| self.take_ahead(dir, name));
-        let looked_up = self.world.open_child(opened, name, 0);
         let found = match &looked_up {
             Err(errno) if is_gone(*errno) => Found::Nothing,
             Err(_) => {

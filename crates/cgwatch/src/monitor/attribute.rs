@@ -81,7 +81,10 @@ impl<W: World> Monitor<W> {
             };
             its && below
         };
-        let members: Vec<usize> = (0..losses.len()).filter(|at| is_member(&losses[*at])).collect();
+        let members = (0..losses.len()).filter(|at| is_member(&losses[*at]));
+        let mut members: Vec<usize> = members.collect();
+        // A file may be the first that is seen to go of a cgroup that is being removed.
+        members.sort_by_key(|at| losses[*at].file.is_none());
         let Some((&carrier, others)) = members.split_last() else {
             return self.tell_late(account, file, &amount);
         };

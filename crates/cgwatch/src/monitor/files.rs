@@ -376,7 +376,7 @@ impl<W: World> Monitor<W> {
         }
     }
 
-    fn totals(&self, key: NodeKey, files: &[FileId]) -> Vec<Option<Box<[u64]>>> {
+    pub(crate) fn totals(&self, key: NodeKey, files: &[FileId]) -> Vec<Option<Box<[u64]>>> {
         let node = self.books.get(key);
         let total = |file: &FileId| Some(node?.present(*file)?.total.clone());
         files.iter().map(total).collect()

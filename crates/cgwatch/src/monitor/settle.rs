@@ -97,19 +97,18 @@ impl<W: World> Monitor<W> {
         if open.is_empty() {
             return;
         }
-        if self.drain().is_err() || self.hints.overflow {
-            return; // births may be unknown: the comparison that follows finds them
-        }
-        self.take_names();
         // The deepest first: reading the children of one reads the others, which then would know
         // of births after the drain.
         open.sort_by_key(|key| std::cmp::Reverse(self.books.get(*key).map_or(0, |n| n.depth)));
         for parent in open {
-            if self.books.get(parent).is_some_and(|node| node.wd.is_none()) {
-                // Nobody tells of births here.
-                self.compare_children(parent, Ahead::NO, LearnedFrom::Lookup);
+            let proved = self.read_until_still(parent, &files);
+            if self.hints.overflow {
+                return; // births may be unknown: the comparison that follows finds them
             }
-            self.read_children(parent, &files);
+            if !proved {
+                // Something may be left over still: nobody else is to be blamed for it alone.
+                self.rests.entry(parent).or_insert(self.now_ns);
+            }
             // At once: a later reading of the parent alone would be newer than its children's.
             let alive = self.books.living(parent).is_some();
             for &file in files.iter().filter(|_| alive) {
@@ -119,6 +118,34 @@ impl<W: World> Monitor<W> {
                 }
             }
         }
+    }
+
+    /// Reads the children of a parent that was just read, until it has stood still from one reading
+    /// of its own to the next: then what is left over is exact. Tells whether that was so; if not,
+    /// what is left over is still no more than what really is.
+    fn read_until_still(&mut self, parent: NodeKey, files: &[FileId]) -> bool {
+        const PASSES: usize = 8;
+        for _ in 0..PASSES {
+            if self.drain().is_err() || self.hints.overflow {
+                return false;
+            }
+            self.take_names();
+            if self.books.get(parent).is_some_and(|node| node.wd.is_none()) {
+                // Nobody tells of births here.
+                self.compare_children(parent, Ahead::NO, LearnedFrom::Lookup);
+            }
+            self.read_children(parent, files);
+            let before = self.totals(parent, files);
+            let left = self.read_parent(parent, files);
+            if before == self.totals(parent, files) || !left {
+                return true;
+            }
+        }
+        if self.drain().is_ok() && !self.hints.overflow {
+            self.take_names();
+            self.read_children(parent, files);
+        }
+        false
     }
 
     /// Reads a parent's files and, if anything is left over, their twins. Tells whether anything is
