@@ -1,5 +1,5 @@
 //! The measured process for cgwatch: a reader that does nothing but count. What is asked and
-//! answered: see [`subject`](super::subject).
+//! answered: see [`subject`](mod@super::subject).
 
 use std::io::{Write as _, stdin, stdout};
 use std::os::fd::AsFd as _;
