@@ -21,9 +21,10 @@
 //! the readiness hook is never called, under a lock.
 //!
 //! # What it does not do
-//! Permission events, mount and mount-namespace marks, and descriptors in
-//! fanotify records: there is no process to ask, no mount, and no file
-//! descriptor to give. Asking for them is an error.
+//! Permission events, mount and mount-namespace marks, file system errors,
+//! pidfds, and `FAN_RENAME` with both names: asking for them is an error,
+//! [`Error::Unsupported`]. fanotify records carry no descriptors: there is none
+//! to give.
 
 mod account;
 mod channel;

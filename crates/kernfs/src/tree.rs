@@ -65,7 +65,8 @@ impl fmt::Debug for Options {
 }
 
 /// A tree of nodes. Dropping it removes all of them, tells what is pending,
-/// and ends the worker; mounts and open files that are left find it empty.
+/// and ends the worker; mounts and open files that are left find it empty. Not
+/// to be dropped from a readiness hook, as it drains.
 #[doc(alias = "kernfs_root")]
 pub struct Tree {
     core: Arc<Core>,

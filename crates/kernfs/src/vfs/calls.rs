@@ -134,6 +134,10 @@ impl SuperBlock {
         let deferred = group.flags().contains(fanotify::InitFlags::REPORT_DEFERRED);
         self.volume.refuse_undeliverable(deferred)?;
         let pin = self.pin(path)?;
+        // A super block is none; the path that leads to it may be.
+        if flags.contains(fanotify::MarkFlags::ONLYDIR) && !pin.stat().is_dir {
+            return Err(fsnotify::Error::NotDirectory.into());
+        }
         let object: Arc<dyn Object> = if flags.contains(fanotify::MarkFlags::FILESYSTEM) {
             Arc::clone(&self.volume) as _
         } else {

@@ -226,3 +226,16 @@ fn trap_10_a_group_without_handles_hears_of_paths_only() {
     file.write(b"1").unwrap();
     assert_eq!(fanotify_told(&group), ["MODIFY"]);
 }
+
+/// FAN_MARK_ONLYDIR is about the path, also for a mark on the whole mount.
+#[test]
+fn a_mark_for_directories_only_looks_at_the_path() {
+    let world = Hierarchy::new(Profile::Linux71);
+    let group = Fanotify::new(&world.account, FID).unwrap();
+    for flags in [MarkFlags::ADD, MarkFlags::ADD | MarkFlags::FILESYSTEM] {
+        let flags = flags | MarkFlags::ONLYDIR;
+        let refused = world.mount.mark(&group, flags, MODIFY, "/g/memory.events");
+        assert_eq!(errno(refused), rustix::io::Errno::NOTDIR);
+        world.mount.mark(&group, flags, MODIFY, "/g").unwrap();
+    }
+}
