@@ -132,6 +132,10 @@ pub(crate) fn living(
     }
     place_populated(&mut out[changes..], schemas);
     if let Some(removal) = told.as_mut().and_then(|told| told.removal.take()) {
+        let unseen = &removal.unseen;
+        if unseen.unseen_in.is_some() || unseen.files.iter().any(|(_, amount)| amount.is_some()) {
+            leave_end_to_removal(out, changes, schemas);
+        }
         untold.told_mut(key).removal = Some(removal);
     }
 }
@@ -230,6 +234,19 @@ fn place_populated(changes: &mut [EventKind], schemas: &Schemas) {
         changes[at..].rotate_left(1);
     } else {
         changes[..=at].rotate_right(1);
+    }
+}
+
+/// What emptied a cgroup is told before that it is empty. Where that could not be read any more and
+/// stands in the removal, the removal alone tells the end, as it implies.
+fn leave_end_to_removal(out: &mut Vec<EventKind>, changes: usize, schemas: &Schemas) {
+    let name = &schemas.spec(CGROUP_EVENTS).name;
+    let is = |kind: &EventKind| match kind {
+        EventKind::Changed { file, new, .. } => file == name && new.get("populated") == Some(0),
+        _ => false,
+    };
+    if let Some(at) = out.iter().skip(changes).position(is) {
+        out.remove(changes + at);
     }
 }
 
