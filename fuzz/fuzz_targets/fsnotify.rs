@@ -56,10 +56,9 @@ fn run(mut program: &[u8]) {
     let account = Account::new(limits);
     let flags = [0x200, 0x400, 0x600, 0xc00, 0xe00, 0x1e00][next() % 6];
     let flags = fanotify::InitFlags::from_bits_retain(flags) | fanotify::InitFlags::NONBLOCK;
-    let (Ok(fanotify), Ok(inotify)) = (
-        Fanotify::new(&account, flags),
-        Inotify::new(&account, inotify::InitFlags::NONBLOCK),
-    ) else {
+    let (Ok(fanotify), Ok(inotify)) =
+        (Fanotify::new(&account, flags), Inotify::new(&account, inotify::InitFlags::NONBLOCK))
+    else {
         return;
     };
     let thing = |kind| Arc::new(Thing(Connector::new(), kind));
