@@ -79,7 +79,10 @@ impl<W: World> Monitor<W> {
                 ids.insert(name.into(), id);
             }
         });
-        listed.ok().map(|()| ids)
+        match listed {
+            Err(errno) if !is_gone(errno) => None,
+            _ => Some(ids), // of a directory that is gone, no child is left
+        }
     }
 
     fn take_name(

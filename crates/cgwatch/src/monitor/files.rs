@@ -64,15 +64,14 @@ impl<W: World> Monitor<W> {
                 listing.files[at] = id;
             }
         });
-        match listed {
-            Ok(()) => Some(listing),
-            Err(errno) => {
-                if !is_gone(errno) {
-                    self.books.set_unwatched(key, true);
-                }
-                None
+        // One that is being removed is not asked for its files by name: see `HostWorld`.
+        if let Err(errno) = listed {
+            listing = Listing::default();
+            if !is_gone(errno) {
+                self.books.set_unwatched(key, true);
             }
         }
+        Some(listing)
     }
 
     fn add_file(&mut self, key: NodeKey, dir: &mut W::Dir, file: FileId, id: u64) {
