@@ -315,13 +315,7 @@ impl<W: World> Monitor<W> {
     pub(crate) fn bury_tree(&mut self, key: NodeKey, learned_from: LearnedFrom) {
         // What was born and died in it stands in records that may not have been read yet.
         let _ = self.drain();
-        let mut all = vec![key];
-        let mut at = 0;
-        while let Some(&key) = all.get(at) {
-            all.extend(self.books.children(key));
-            at += 1;
-        }
-        for &dead in all.iter().rev() {
+        for dead in self.books.subtree(key).into_iter().rev() {
             let names = self.hints.take_names_in(dead);
             self.take_names_of_dead(dead, names);
             self.unwatch_node(dead);

@@ -228,6 +228,17 @@ impl Books {
         std::iter::successors(first, |&key| self.nodes.get(key).and_then(|node| node.next))
     }
 
+    /// A node and all that live below it, parents before children.
+    pub(crate) fn subtree(&self, top: NodeKey) -> Vec<NodeKey> {
+        let mut all = vec![top];
+        let mut at = 0;
+        while let Some(&key) = all.get(at) {
+            all.extend(self.children(key));
+            at += 1;
+        }
+        all
+    }
+
     /// Takes a node out of the living; it stays known. Its children must be dead.
     pub(crate) fn bury(&mut self, key: NodeKey) {
         let Some(node) = self.nodes.get_mut(key) else { return };

@@ -76,13 +76,7 @@ impl<W: World> Monitor<W> {
         let at = self.roots.iter().position(|root| root.file_path == file_path);
         let at = at.ok_or_else(|| Error::NotWatched { path: file_path.into() })?;
         let (top, number) = (self.roots[at].key, self.roots[at].number);
-        let mut all = vec![top];
-        let mut at = 0;
-        while let Some(&key) = all.get(at) {
-            all.extend(self.books.children(key));
-            at += 1;
-        }
-        for key in all.into_iter().rev() {
+        for key in self.books.subtree(top).into_iter().rev() {
             self.unwatch_node(key);
             self.books.bury(key);
         }

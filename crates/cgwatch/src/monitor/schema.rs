@@ -49,9 +49,7 @@ impl FileSpec {
             states,
         }
     }
-}
 
-impl FileSpec {
     /// Its values only ever grow.
     pub(crate) fn counts(&self) -> bool {
         !self.states && (self.name.ends_with(".events") || self.name.ends_with(".events.local"))

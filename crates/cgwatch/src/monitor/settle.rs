@@ -51,7 +51,7 @@ impl<W: World> Monitor<W> {
                 break;
             }
             known = self.losses.len();
-            if known > 0 && !parents.is_empty() && !self.look_at_mount() {
+            if !parents.is_empty() && !self.look_at_mount() {
                 self.close_in(&parents, &mut left_over);
             }
             if self.hints.overflow {

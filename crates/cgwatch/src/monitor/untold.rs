@@ -209,10 +209,7 @@ impl Untold {
                 self.pairs = self.pairs.saturating_sub(1);
             }
         }
-        self.queue.retain(|entry| match entry {
-            Entry::Living(key) | Entry::Removal(key) => books.get(*key).is_some(),
-            _ => true,
-        });
+        self.drop_forgotten(books);
     }
 
     /// A node has died: its removal has its place in the queue from now on, so that the next bearer
@@ -271,7 +268,6 @@ impl Untold {
     }
 
     fn cancel(&mut self, books: &mut Books, schemas: &Schemas, may: impl Fn(&Unseen) -> bool) {
-        let mut kept = VecDeque::with_capacity(self.queue.len());
         let mut gone = Vec::new();
         // A parent dies after its children, so it comes later, and stays if one of them does.
         let mut parents = HashSet::new();
@@ -294,16 +290,15 @@ impl Untold {
             }
             self.cancelled.add_told(told.as_ref(), schemas);
         }
-        for entry in self.queue.drain(..) {
-            let stays = match &entry {
-                Entry::Living(key) | Entry::Removal(key) => books.get(*key).is_some(),
-                _ => true,
-            };
-            if stays {
-                kept.push_back(entry);
-            }
-        }
-        self.queue = kept;
+        self.drop_forgotten(books);
+    }
+
+    /// Takes nodes that are forgotten out of the queue.
+    fn drop_forgotten(&mut self, books: &Books) {
+        self.queue.retain(|entry| match entry {
+            Entry::Living(key) | Entry::Removal(key) => books.get(*key).is_some(),
+            _ => true,
+        });
     }
 }
 
