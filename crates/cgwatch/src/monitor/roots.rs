@@ -49,8 +49,13 @@ impl<W: World> Monitor<W> {
             return Err(Error::Overlap { path: file_path.into(), watched });
         }
         let above = self.watch_above(base, path);
-        let (dir, stat) =
-            self.world.open(base, path).map_err(|source| open_error(file_path, source))?;
+        let (dir, stat) = match self.world.open(base, path) {
+            Ok(opened) => opened,
+            Err(source) => {
+                self.unwatch_above(above);
+                return Err(open_error(file_path, source));
+            }
+        };
         let number = u32::try_from(self.root_ids.len()).unwrap_or(u32::MAX);
         let n = self.books.next_instance();
         let mut node = Node::new(n, stat.id, number, self.now_ns);
@@ -133,6 +138,11 @@ impl<W: World> Monitor<W> {
     pub(crate) fn drop_root(&mut self, key: NodeKey) {
         let Some(at) = self.roots.iter().position(|root| root.key == key) else { return };
         let above = self.roots.remove(at).above;
+        self.unwatch_above(above);
+    }
+
+    /// Ends a watch above a root, unless it is above another one too.
+    fn unwatch_above(&mut self, above: Option<Wd>) {
         if let Some(wd) = above.filter(|wd| self.roots.iter().all(|root| root.above != Some(*wd))) {
             self.books.unwatch(wd);
             self.world.unwatch(wd);

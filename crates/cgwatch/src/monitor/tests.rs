@@ -246,7 +246,6 @@ fn run_seeds(setting: &Setting) -> (usize, u64) {
             .unwrap_or_else(|_| panic!("seed {seed}: the stream breaks its rules"));
         if only.is_some() {
             println!("{:#?}", run.monitor.dump());
-            run.events.iter().for_each(|event| println!("{event:?}"));
         }
         // The dead of before the start are no births.
         let mut world = run.world.borrow_mut();
@@ -342,4 +341,12 @@ fn the_root_is_dated_too() {
     run.take();
     let began = 1_000_000_000;
     assert!(run.events.iter().all(|event| event.time.boot_ns >= began), "{:?}", run.events);
+}
+
+#[test]
+fn a_root_that_is_not_there_leaves_no_watch() {
+    let mut run = Run::new(Hierarchy::new(1), Options::new(), true);
+    run.monitor.add_root("/none".as_ref(), 0, b"none", Depth::All).unwrap_err();
+    assert_eq!(run.monitor.usage().watches, 0);
+    assert_eq!(run.world.borrow().watches(), 0);
 }

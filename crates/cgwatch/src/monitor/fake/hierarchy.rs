@@ -97,6 +97,11 @@ impl Hierarchy {
         }
     }
 
+    /// How many watches there are.
+    pub(crate) fn watches(&self) -> usize {
+        self.watches.len()
+    }
+
     pub(crate) fn living(&self) -> Vec<usize> {
         (0..self.cgroups.len()).filter(|at| self.cgroups[*at].alive).collect()
     }
