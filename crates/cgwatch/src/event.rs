@@ -291,8 +291,9 @@ pub struct Unseen {
     pub files: Vec<(FileName, Option<Values<u64>>)>,
     /// Whether another removal can share what `files` says.
     pub confidence: Option<Confidence>,
-    /// The instances (`n`) that died in the same settlement and may own part of it. Empty with
-    /// [`Confidence::Shared`] if one that died earlier may have gone on counting.
+    /// The instances (`n`) that died in the same settlement and may own part of it; of one that was
+    /// born meanwhile the `appeared` may follow. Empty with [`Confidence::Shared`] if one that died
+    /// earlier may have gone on counting.
     pub shared_with: Vec<u64>,
     /// How many they are; more than `shared_with` names if they are very many.
     pub shared_count: u64,

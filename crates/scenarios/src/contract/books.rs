@@ -73,7 +73,19 @@ pub fn balance(events: &[Event], file: &str, key: &str, grown: u64) -> Rule {
 pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
     let known: HashSet<u64> = events.iter().filter_map(|event| event.kind.cgroup()?.id).collect();
     let mut told: HashMap<u64, i128> = HashMap::new();
+    // Of all, before any is held to account: an amount may be shared with one whose birth is told
+    // after it.
     let mut counted: HashMap<u64, i128> = HashMap::new();
+    for event in events {
+        let EventKind::Appeared { cgroup, .. } = &event.kind else { continue };
+        let real = match cgroup.id {
+            Some(id) => truth.counted(id, file, key),
+            // Any of those that were there.
+            None => truth.counted_at(cgroup.path.as_bytes(), file, key),
+        };
+        let below = truth.counted_below(cgroup.path.as_bytes(), &known, file, key);
+        counted.insert(cgroup.n, i128::from(real + below));
+    }
     let mut overflowed = false;
     for event in events {
         if let EventKind::Gap { reason: GapReason::QueueOverflow, .. } = event.kind {
@@ -81,16 +93,6 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
         }
         let Some(cgroup) = event.kind.cgroup() else { continue };
         let amount = match &event.kind {
-            EventKind::Appeared { .. } => {
-                let real = match cgroup.id {
-                    Some(id) => truth.counted(id, file, key),
-                    // Any of those that were there.
-                    None => truth.counted_at(cgroup.path.as_bytes(), file, key),
-                };
-                let below = truth.counted_below(cgroup.path.as_bytes(), &known, file, key);
-                counted.insert(cgroup.n, i128::from(real + below));
-                continue;
-            }
             EventKind::Changed { file: changed, delta, own, .. } if &**changed == file => {
                 own.as_ref().unwrap_or(delta).get(key).unwrap_or(0)
             }

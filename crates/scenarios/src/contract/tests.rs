@@ -313,6 +313,15 @@ fn wrong_blame_is_found() {
     };
     assert_eq!(rule(&shared("/a", "/b").0, 1), Ok(()));
     broken(rule(&shared("/a", "/b").0, 0), "1 told of what counted 0");
+    // Also one whose birth is told later.
+    let shared_ahead = |kills| {
+        let born = Stream::new().appeared(2, "/b", false).removed(2, "/b", unseen(1, &[1]));
+        let ahead = born.appeared(1, "/a", false);
+        let twin = Unseen { unseen_in: Some(2), ..Unseen::default() };
+        rule(&ahead.removed(1, "/a", twin).0, kills)
+    };
+    assert_eq!(shared_ahead(1), Ok(()));
+    broken(shared_ahead(0), "1 told of what counted 0");
     // After lost records it may be shared with some that were never told, but is no one's alone.
     let after_gap = |first, second| {
         let mut events = Stream::new().gap(0).ready(true).0;
