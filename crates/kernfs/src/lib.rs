@@ -21,8 +21,8 @@
 //! 3. a mount's dentry cache (kernel: `d_lock` and the rest of fs/dcache.c);
 //! 4. links (`Core::moving`; kernel: `kernfs_rwsem`);
 //! 5. one directory's children, two under `moving`;
-//! 6. activation and draining (`Core::draining`), a node's place, its list of
-//!    open files, a mount's inode table, the ids, the list of mounts: leaves;
+//! 6. activation and draining (`Core::draining`), a node's place, its rarer
+//!    facts, a mount's inode table, the ids, the list of mounts: leaves;
 //! 7. sleepers of polls (`Core::poll`);
 //! 8. the notifier's list (kernel: `kernfs_notify_lock`), a leaf.
 //!
@@ -30,8 +30,8 @@
 //! reference to an inode closes its marks, which takes locks of `fsnotify`.
 //!
 //! # What it does not do
-//! Symbolic links, extended attributes, times and owners, memory mappings,
-//! namespaces of one tree.
+//! Symbolic links, extended attributes, times, memory mappings, namespaces of
+//! one tree. Permissions are kept and not enforced: it knows no credentials.
 
 mod active;
 mod attribute;
@@ -40,6 +40,7 @@ mod error;
 mod id;
 mod node;
 mod notify;
+mod permissions;
 mod profile;
 mod remove;
 mod sync;
@@ -51,6 +52,7 @@ pub use self::{
     attribute::Attribute,
     error::Error,
     node::Node,
+    permissions::Permissions,
     profile::{Answer, Capabilities, Profile},
     tree::{Options, Tree},
     vfs::{Access, Cached, File, Pin, Ready, Stat, SuperBlock, SystemCalls},

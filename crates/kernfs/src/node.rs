@@ -19,7 +19,7 @@ use std::{
 use bitflags::bitflags;
 
 use crate::{
-    Attribute, Error,
+    Attribute, Error, Permissions,
     core::Core,
     error::text,
     sync::{AtomicI32, AtomicU32, Mutex, Ordering, lock},
@@ -39,7 +39,7 @@ pub struct Node {
     core: Arc<Core>,
     body: Body,
     place: Mutex<Place>,
-    opened: Mutex<Option<Box<OpenFiles>>>,
+    rare: Mutex<Option<Box<Rare>>>,
     /// Operations in flight, plus a large negative number if none may start.
     pub(crate) active: AtomicI32,
     flags: AtomicU32,
@@ -49,9 +49,13 @@ pub struct Node {
     pub(crate) pending: AtomicU32,
 }
 
-/// Boxed, as most nodes never have any.
+/// What most nodes never have.
 #[derive(Default)]
-struct OpenFiles(Vec<Weak<Opened>>);
+struct Rare {
+    /// Open files that are to be told when they end.
+    opened: Vec<Weak<Opened>>,
+    permissions: Option<Permissions>,
+}
 
 struct Place {
     name: Arc<[u8]>,
@@ -111,7 +115,7 @@ impl Node {
                 core: Arc::clone(core),
                 body,
                 place: Mutex::new(Place { name: name.into(), parent: Weak::clone(parent) }),
-                opened: Mutex::new(None),
+                rare: Mutex::new(None),
                 active: AtomicI32::new(crate::active::DEACTIVATED),
                 flags: AtomicU32::new(0),
                 notified: AtomicU32::new(1),
@@ -221,15 +225,24 @@ impl Node {
 
     /// Enters an open file that is to be told when it ends.
     pub(crate) fn add_opened(&self, file: &Arc<Opened>) {
-        let mut list = lock(&self.opened);
-        let OpenFiles(list) = &mut **list.get_or_insert_default();
+        let mut rare = lock(&self.rare);
+        let list = &mut rare.get_or_insert_default().opened;
         list.retain(|other| other.strong_count() > 0);
         list.push(Arc::downgrade(file));
     }
 
     /// Takes out the open files that are to be told.
     pub(crate) fn take_opened(&self) -> Vec<Weak<Opened>> {
-        lock(&self.opened).take().map_or_else(Vec::new, |list| list.0)
+        let mut rare = lock(&self.rare);
+        rare.as_mut().map_or_else(Vec::new, |rare| std::mem::take(&mut rare.opened))
+    }
+
+    pub(crate) fn own_permissions(&self) -> Option<Permissions> {
+        lock(&self.rare).as_ref()?.permissions
+    }
+
+    pub(crate) fn set_own_permissions(&self, permissions: Permissions) {
+        lock(&self.rare).get_or_insert_default().permissions = Some(permissions);
     }
 
     pub(crate) fn text(&self) -> String {

@@ -36,7 +36,7 @@ pub use self::{
     pin::Pin,
 };
 use crate::{
-    Error, Node,
+    Error, Node, Permissions,
     core::Core,
     error::text,
     node::NodeFlags,
@@ -79,12 +79,19 @@ pub struct Stat {
     pub is_dir: bool,
     /// Whether the link count is zero: it was removed. Never on `Linux70`.
     pub is_unlinked: bool,
+    /// The node's permissions.
+    pub permissions: Permissions,
 }
 
 impl Stat {
     fn of(inode: &Inode) -> Self {
         let node = inode.node();
-        Self { ino: node.id(), is_dir: node.is_dir(), is_unlinked: inode.is_unlinked() }
+        Self {
+            ino: node.id(),
+            is_dir: node.is_dir(),
+            is_unlinked: inode.is_unlinked(),
+            permissions: node.permissions(),
+        }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use fsnotify::{FileHandle, inotify};
+use fsnotify::{FileHandle, Mask, inotify};
 
 use super::{Access, File, Stat, Volume};
-use crate::Error;
+use crate::{Error, Node};
 
 /// A place held by path: an `O_PATH` descriptor, a descriptor of a directory,
 /// a working directory. Making and dropping it tells nobody.
@@ -67,6 +67,18 @@ impl Pin {
     #[must_use]
     pub fn stat(&self) -> Stat {
         Stat::of(&self.volume.inode_at(self.dentry))
+    }
+
+    /// The node that is pinned.
+    #[must_use]
+    pub fn node(&self) -> Arc<Node> {
+        Arc::clone(self.volume.inode_at(self.dentry).node())
+    }
+
+    /// A system call did something with what is pinned, by path.
+    pub(crate) fn tell(&self, mask: Mask) {
+        let reached = self.volume.with_cache(|cache, _| cache.reached(self.dentry));
+        self.volume.tell_path(mask, &reached);
     }
 
     /// Its handle.

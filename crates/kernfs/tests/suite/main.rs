@@ -9,6 +9,7 @@ mod handles;
 mod hierarchy;
 mod life;
 mod matrix;
+mod permissions;
 mod poll;
 mod reference;
 mod scale;
