@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use crate::{
-    Node, Options,
+    Listener, Node, Options,
     id::Ids,
     notify::{Notifier, Pending},
     sync::{Condvar, Mutex, lock},
@@ -20,6 +20,7 @@ pub(crate) struct Core {
     pub(crate) draining: Mutex<()>,
     pub(crate) drained: Condvar,
     volumes: Mutex<Vec<Weak<Volume>>>,
+    listeners: Mutex<Vec<Weak<dyn Listener>>>,
     poll: Poll,
 }
 
@@ -39,6 +40,7 @@ impl Core {
             draining: Mutex::new(()),
             drained: Condvar::new(),
             volumes: Mutex::new(Vec::new()),
+            listeners: Mutex::new(Vec::new()),
             poll: Poll { lock: Mutex::new(()), woken: Condvar::new() },
         })
     }
@@ -55,6 +57,18 @@ impl Core {
     pub(crate) fn volumes(&self, into: &mut Vec<Arc<Volume>>) {
         into.clear();
         into.extend(lock(&self.volumes).iter().filter_map(Weak::upgrade));
+    }
+
+    pub(crate) fn add_listener(&self, listener: Weak<dyn Listener>) {
+        let mut listeners = lock(&self.listeners);
+        listeners.retain(|other| other.strong_count() > 0);
+        listeners.push(listener);
+    }
+
+    /// Those that listen, into a list that is used again and again.
+    pub(crate) fn listeners(&self, into: &mut Vec<Arc<dyn Listener>>) {
+        into.clear();
+        into.extend(lock(&self.listeners).iter().filter_map(Weak::upgrade));
     }
 
     /// A node is out of the tree: what that means behind it is the profile's.

@@ -38,8 +38,10 @@ mod attribute;
 mod core;
 mod error;
 mod id;
+mod listener;
 mod node;
 mod notify;
+mod open;
 mod permissions;
 mod profile;
 mod remove;
@@ -51,7 +53,9 @@ pub use self::{
     active::Operation,
     attribute::Attribute,
     error::Error,
+    listener::Listener,
     node::Node,
+    open::OpenFile,
     permissions::Permissions,
     profile::{Answer, Capabilities, Profile},
     tree::{Options, Tree},

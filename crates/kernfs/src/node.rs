@@ -19,11 +19,10 @@ use std::{
 use bitflags::bitflags;
 
 use crate::{
-    Attribute, Error, Permissions,
+    Attribute, Error, OpenFile, Permissions,
     core::Core,
     error::text,
     sync::{AtomicI32, AtomicU32, Mutex, Ordering, lock},
-    vfs::Opened,
 };
 
 /// Bytes a name can have (`NAME_MAX`).
@@ -53,7 +52,7 @@ pub struct Node {
 #[derive(Default)]
 struct Rare {
     /// Open files that are to be told when they end.
-    opened: Vec<Weak<Opened>>,
+    opened: Vec<Weak<OpenFile>>,
     permissions: Option<Permissions>,
 }
 
@@ -168,6 +167,13 @@ impl Node {
             .collect()
     }
 
+    /// All its children in the order of their names, also those that are not
+    /// active.
+    #[must_use]
+    pub fn all_children(&self) -> Vec<Arc<Self>> {
+        self.children().map_or_else(Vec::new, |children| lock(children).values().cloned().collect())
+    }
+
     /// Whether operations on it can start: it is activated, shown and not
     /// removed.
     #[must_use]
@@ -224,7 +230,7 @@ impl Node {
     }
 
     /// Enters an open file that is to be told when it ends.
-    pub(crate) fn add_opened(&self, file: &Arc<Opened>) {
+    pub(crate) fn add_opened(&self, file: &Arc<OpenFile>) {
         let mut rare = lock(&self.rare);
         let list = &mut rare.get_or_insert_default().opened;
         list.retain(|other| other.strong_count() > 0);
@@ -232,7 +238,7 @@ impl Node {
     }
 
     /// Takes out the open files that are to be told.
-    pub(crate) fn take_opened(&self) -> Vec<Weak<Opened>> {
+    pub(crate) fn take_opened(&self) -> Vec<Weak<OpenFile>> {
         let mut rare = lock(&self.rare);
         rare.as_mut().map_or_else(Vec::new, |rare| std::mem::take(&mut rare.opened))
     }

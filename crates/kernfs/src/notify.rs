@@ -129,6 +129,7 @@ impl Notifier {
     pub(crate) fn deliver(&self, core: &Core) -> usize {
         let _one_at_a_time = lock(&self.delivery);
         let mut volumes = Vec::new();
+        let mut listeners = Vec::new();
         let mut told = 0;
         while let Some((node, has)) = self.pop(core.options.profile.last_first()) {
             core.volumes(&mut volumes);
@@ -138,6 +139,15 @@ impl Notifier {
                 }
                 if has.contains(Pending::REMOVED) {
                     volume.tell_removed(&node);
+                }
+            }
+            core.listeners(&mut listeners);
+            for listener in &listeners {
+                if has.contains(Pending::MODIFIED) {
+                    listener.modified(&node);
+                }
+                if has.contains(Pending::REMOVED) {
+                    listener.removed(&node);
                 }
             }
             told += 1;

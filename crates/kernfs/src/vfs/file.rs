@@ -1,4 +1,5 @@
-//! Open files (kernel: fs/kernfs/file.c, `struct kernfs_open_file`).
+//! Files opened through a mount: an [`OpenFile`] with a dentry, and the events
+//! of the system calls on it.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,10 +7,7 @@ use bitflags::bitflags;
 use fsnotify::Mask;
 
 use super::Volume;
-use crate::{
-    Error, Node, Operation,
-    sync::{AtomicBool, AtomicU32, Mutex, Ordering, lock},
-};
+use crate::{Error, OpenFile};
 
 bitflags! {
     /// What a file is opened for.
@@ -41,76 +39,17 @@ bitflags! {
     }
 }
 
-/// What a node knows of an open file.
-pub(crate) struct Opened {
-    node: Arc<Node>,
-    released: AtomicBool,
-    /// The node's count of notifications when it was last read.
-    seen: AtomicU32,
-    content: Mutex<Vec<u8>>,
-}
-
-impl Opened {
-    fn new(node: &Arc<Node>) -> Result<Arc<Self>, Error> {
-        let _operation = Operation::start(node)?;
-        let opened = Arc::new(Self {
-            node: Arc::clone(node),
-            released: AtomicBool::new(false),
-            seen: AtomicU32::new(0),
-            content: Mutex::new(Vec::new()),
-        });
-        // Entered while the operation runs: a removal drains it later, or the
-        // operation would not have started.
-        if opened.has_release() {
-            node.add_opened(&opened);
-        }
-        Ok(opened)
-    }
-
-    fn has_release(&self) -> bool {
-        self.node.attribute().is_some_and(|attribute| attribute.has_release())
-    }
-
-    /// The end, told to the attribute once.
-    pub(crate) fn release(&self) {
-        if self.has_release()
-            && !self.released.swap(true, Ordering::AcqRel)
-            && let Some(attribute) = self.node.attribute()
-        {
-            attribute.release(&self.node);
-        }
-    }
-
-    fn is_dead(&self) -> bool {
-        !self.node.is_active() || self.released.load(Ordering::Acquire)
-    }
-
-    fn is_news(&self) -> bool {
-        self.seen.load(Ordering::Relaxed) != self.node.notified.load(Ordering::Acquire)
-    }
-
-    /// An operation, unless the file is dead.
-    fn operate(&self) -> Result<Operation<'_>, Error> {
-        let operation = Operation::start(&self.node)?;
-        if self.released.load(Ordering::Acquire) {
-            return Err(Error::Removed { id: self.node.id() });
-        }
-        Ok(operation)
-    }
-}
-
 /// An open file. It holds its dentry, and with it those of the directories
 /// above; after its node was removed every use fails with `ENODEV`.
 pub struct File {
     volume: Arc<Volume>,
     dentry: usize,
-    opened: Arc<Opened>,
-    access: Access,
+    opened: Arc<OpenFile>,
 }
 
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("File").field("node", &self.opened.node).finish_non_exhaustive()
+        f.debug_struct("File").field("node", self.opened.node()).finish_non_exhaustive()
     }
 }
 
@@ -119,15 +58,10 @@ impl File {
     pub(super) fn open(volume: &Arc<Volume>, dentry: usize, access: Access) -> Result<Self, Error> {
         let reached = volume.with_cache(|cache, _| cache.reached(dentry));
         let node = Arc::clone(volume.inode_at(dentry).node());
-        let opened = if node.is_dir() {
-            Err(Error::IsDirectory { name: node.text() })
-        } else {
-            Opened::new(&node)
-        };
-        match opened {
+        match node.open(access) {
             Ok(opened) => {
                 volume.tell_path(Mask::OPEN, &reached);
-                Ok(Self { volume: Arc::clone(volume), dentry, opened, access })
+                Ok(Self { volume: Arc::clone(volume), dentry, opened })
             }
             Err(error) => {
                 volume.release(dentry);
@@ -140,31 +74,10 @@ impl File {
     /// note of all notifications so far; others go on in what it gave.
     ///
     /// # Errors
-    /// `ENODEV` after removal, `EINVAL` if not opened for reading, or what the
+    /// `ENODEV` after removal, `EBADF` if not opened for reading, or what the
     /// attribute says.
     pub fn read_at(&self, offset: usize, buffer: &mut [u8]) -> Result<usize, Error> {
-        let refused = |errno| Error::Refused { name: self.opened.node.text(), errno };
-        if !self.access.contains(Access::READ) {
-            return Err(refused(rustix::io::Errno::BADF));
-        }
-        let operation = self.opened.operate()?;
-        let mut content = if offset == 0 {
-            // Before the content is made: a change in between is news.
-            let notified = self.opened.node.notified.load(Ordering::Acquire);
-            self.opened.seen.store(notified, Ordering::Relaxed);
-            let mut fresh = Vec::new();
-            if let Some(attribute) = self.opened.node.attribute() {
-                attribute.show(&operation, &mut fresh).map_err(refused)?;
-            }
-            fresh
-        } else {
-            std::mem::take(&mut *lock(&self.opened.content))
-        };
-        drop(operation);
-        let rest = content.get(offset..).unwrap_or_default();
-        let read = rest.len().min(buffer.len());
-        buffer[..read].copy_from_slice(&rest[..read]);
-        std::mem::swap(&mut *lock(&self.opened.content), &mut content);
+        let read = self.opened.read_at(offset, buffer)?;
         if read > 0 {
             self.tell(Mask::ACCESS);
         }
@@ -193,15 +106,7 @@ impl File {
     /// `ENODEV` after removal, `EBADF` if not opened for writing, or what the
     /// attribute says.
     pub fn write(&self, content: &[u8]) -> Result<(), Error> {
-        let refused = |errno| Error::Refused { name: self.opened.node.text(), errno };
-        if !self.access.contains(Access::WRITE) {
-            return Err(refused(rustix::io::Errno::BADF));
-        }
-        let operation = self.opened.operate()?;
-        if let Some(attribute) = self.opened.node.attribute() {
-            attribute.store(&operation, content).map_err(refused)?;
-        }
-        drop(operation);
+        self.opened.write(content)?;
         if !content.is_empty() {
             self.tell(Mask::MODIFY);
         }
@@ -211,11 +116,8 @@ impl File {
     /// What is ready now. `ERR|PRI`: it notified since it was last read from
     /// the start, was never read, or is dead.
     #[must_use]
-    #[doc(alias = "kernfs_generic_poll")]
     pub fn poll(&self) -> Ready {
-        let calm = Ready::IN | Ready::OUT;
-        let urgent = self.opened.is_dead() || self.opened.is_news();
-        if urgent { calm | Ready::ERR | Ready::PRI } else { calm }
+        self.opened.poll()
     }
 
     /// As [`poll`](Self::poll), and sleeps while nothing is urgent. Removal
@@ -245,7 +147,7 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        let write = self.access.contains(Access::WRITE);
+        let write = self.opened.access().contains(Access::WRITE);
         self.tell(if write { Mask::CLOSE_WRITE } else { Mask::CLOSE_NOWRITE });
         self.opened.release();
         self.volume.release(self.dentry);

@@ -25,7 +25,6 @@ use std::{
 
 use fsnotify::{Connector, FileSystem, Fsid, Object, ObjectKind};
 
-pub(crate) use self::file::Opened;
 use self::{
     cache::{Cache, Fallout, ROOT},
     inode::Inode,

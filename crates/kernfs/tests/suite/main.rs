@@ -9,6 +9,7 @@ mod handles;
 mod hierarchy;
 mod life;
 mod matrix;
+mod open;
 mod permissions;
 mod poll;
 mod reference;
