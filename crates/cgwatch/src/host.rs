@@ -28,7 +28,7 @@ use linux_notify::{
     open_by_handle_at,
 };
 use rustix::{
-    event::{Timespec, epoll},
+    event::{PollFd, PollFlags, Timespec, epoll, poll},
     fs::{AtFlags, Dir, FileType, Mode, OFlags},
     io::Errno,
     time::{ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, clock_gettime},
@@ -324,9 +324,14 @@ impl World for HostWorld {
             let left = until.saturating_sub(self.now().boot_ns).min(i64::MAX as u64);
             timespec(left)
         });
-        let mut events = Vec::with_capacity(2);
-        let spare = rustix::buffer::spare_capacity(&mut events);
-        match epoll::wait(&self.epoll, spare, timeout.as_ref()) {
+        // Not through the epoll instance, which is there for others: that would be one more wake-up.
+        let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let timer = readable(self.timer.as_fd());
+        let waited = match &self.inotify {
+            Some(inotify) => poll(&mut [readable(inotify.as_fd()), timer], timeout.as_ref()),
+            None => poll(&mut [timer], timeout.as_ref()),
+        };
+        match waited {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(errno),
         }
