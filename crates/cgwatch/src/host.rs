@@ -20,6 +20,7 @@ mod place;
 use std::{
     fs::File,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
 };
 
 use linux_notify::{
@@ -38,7 +39,7 @@ pub(crate) use self::kernel::inotify_limit;
 use self::place::Base;
 use crate::{
     Error, Time, mount,
-    world::{MountOptions, Notification, Stat, WatchLimit, Wd, World},
+    world::{MountOptions, Notification, Place, Stat, WatchLimit, Wd, World},
 };
 
 /// Room for a few hundred notifications at a time.
@@ -157,6 +158,10 @@ fn stat_of(fd: &OwnedFd) -> Result<(Stat, u64), Errno> {
 
 impl World for HostWorld {
     type Dir = HostDir;
+
+    fn locate(&mut self, path: &Path) -> Result<Place, Error> {
+        self.find_place(path)
+    }
 
     fn open(&mut self, number: usize, path: &[u8]) -> Result<(HostDir, Stat), Errno> {
         let base = self.bases.get(number).ok_or(Errno::NOENT)?;

@@ -23,12 +23,16 @@ const STALE_NS: u64 = 10_000_000;
 /// It has no thread and no runtime: it works while one of its methods runs. It needs one inotify
 /// instance however much it watches, and about one watch for each directory and event file. Dropping
 /// it leaves nothing behind.
+///
+/// It watches the running kernel's hierarchy, or any other [`World`]: what is generic over that can be
+/// tested on a simulated one (feature `sim`).
 #[derive(Debug)]
-pub struct Watcher {
-    monitor: Monitor<HostWorld>,
+pub struct Watcher<W: World = HostWorld> {
+    monitor: Monitor<W>,
     strategy: Strategy,
     because: String,
     stream: String,
+    boot_id: String,
 }
 
 /// What a stream begins with: where it watches, how, and what it promises.
@@ -85,7 +89,7 @@ pub struct Usage {
     pub pending: usize,
 }
 
-impl Watcher {
+impl Watcher<HostWorld> {
     /// A watcher of nothing yet.
     ///
     /// # Errors
@@ -116,11 +120,14 @@ impl Watcher {
         };
         let monitor = Monitor::new(world, options, strategy == Strategy::Inotify)?;
         let stream = kernel_random("uuid").replace('-', "");
-        Ok(Self { monitor, strategy, because, stream })
+        Ok(Self { monitor, strategy, because, stream, boot_id: kernel_random("boot_id") })
     }
+}
 
-    /// Watches a cgroup and what is below it; `path` is in the file system. Blocks for as long as
-    /// the subtree takes to read (about 20 µs a cgroup); its baseline and `ready` are then pending.
+impl<W: World> Watcher<W> {
+    /// Watches a cgroup and what is below it; `path` is in the file system, or from the root of a
+    /// simulated hierarchy. Blocks for as long as the subtree takes to read (about 20 µs a cgroup);
+    /// its baseline and `ready` are then pending.
     ///
     /// # Errors
     /// [`Error::NoCgroup2`], [`Error::CgroupV1`], [`Error::NotACgroup`], [`Error::NotFound`],
@@ -136,8 +143,8 @@ impl Watcher {
     /// # Errors
     /// [`Error::NotWatched`].
     pub fn remove(&mut self, path: &Path) -> Result<(), Error> {
-        let resolved = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        self.monitor.remove_root(&resolved)
+        let place = self.monitor.world.locate(path);
+        self.monitor.remove_root(&place.map_or_else(|_| path.to_owned(), |place| place.resolved))
     }
 
     /// What the stream begins with.
@@ -146,7 +153,7 @@ impl Watcher {
         let options = self.monitor.options();
         Start {
             stream: self.stream.clone(),
-            boot_id: kernel_random("boot_id"),
+            boot_id: self.boot_id.clone(),
             roots: self.monitor.roots().map(|(path, id)| Root { path: path.into(), id }).collect(),
             strategy: self.strategy,
             because: self.because.clone(),
@@ -234,7 +241,7 @@ impl Watcher {
 
 /// Readable when there is something to do; level-triggered. Then call [`Watcher::next`] until it
 /// gives `None`.
-impl AsFd for Watcher {
+impl AsFd for Watcher<HostWorld> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.monitor.world.poll_fd()
     }

@@ -10,9 +10,11 @@
 //! * A good citizen (design.md 4.1, item 10): [`World::close`] releases the removal events of
 //!   others that our own opens may have held back. Nothing in the tree is ever written.
 
+use std::path::{Path, PathBuf};
+
 use rustix::io::Errno;
 
-use crate::Time;
+use crate::{Error, Time};
 
 /// A watch, as inotify numbers them: positive, cyclic, not reused for long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +66,17 @@ pub struct WatchLimit {
     pub value: Option<u64>,
 }
 
+/// Where a path lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// As the file system names it.
+    pub resolved: PathBuf,
+    /// Which of the world's bases it lies below, such as a mount of the hierarchy.
+    pub base: usize,
+    /// From there, without a leading `/`.
+    pub path: Vec<u8>,
+}
+
 /// A hierarchy and its notifications.
 ///
 /// Errors are errnos. ENOENT and ENODEV mean that the thing is gone; any other is trouble of the
@@ -71,6 +84,12 @@ pub struct WatchLimit {
 pub trait World {
     /// A handle of one directory that keeps its identity but not its life.
     type Dir;
+
+    /// Finds where a path of the user's lies; two that overlap are below the same base.
+    ///
+    /// # Errors
+    /// Those of [`Watcher::add`](crate::Watcher::add) that speak of the path.
+    fn locate(&mut self, path: &Path) -> Result<Place, Error>;
 
     /// Opens the directory at `path`, relative to the base with this number; empty for the base.
     fn open(&mut self, base: usize, path: &[u8]) -> Result<(Self::Dir, Stat), Errno>;

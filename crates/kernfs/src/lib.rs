@@ -54,7 +54,7 @@ pub use self::{
     attribute::Attribute,
     error::Error,
     listener::Listener,
-    node::Node,
+    node::{Entry, Node},
     open::OpenFile,
     permissions::Permissions,
     profile::{Answer, Capabilities, Profile},

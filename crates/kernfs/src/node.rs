@@ -174,6 +174,25 @@ impl Node {
         self.children().map_or_else(Vec::new, |children| lock(children).values().cloned().collect())
     }
 
+    /// Its active children, in order of their names; `None` of a file.
+    pub(crate) fn entries(&self) -> Option<Vec<Entry>> {
+        let children = lock(self.children()?);
+        let active = children.iter().filter(|(_, node)| node.is_active());
+        let entry = |(name, node): (&Arc<[u8]>, &Arc<Self>)| Entry {
+            name: Arc::clone(name),
+            is_dir: node.is_dir(),
+            ino: node.id(),
+        };
+        Some(active.map(entry).collect())
+    }
+
+    /// How many of its active children are directories.
+    pub(crate) fn subdirectories(&self) -> u64 {
+        let Some(children) = self.children() else { return 0 };
+        let children = lock(children);
+        children.values().filter(|node| node.is_dir() && node.is_active()).count() as u64
+    }
+
     /// Whether operations on it can start: it is activated, shown and not
     /// removed.
     #[must_use]
@@ -254,6 +273,18 @@ impl Node {
     pub(crate) fn text(&self) -> String {
         text(&self.name())
     }
+}
+
+/// What a directory has under one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[doc(alias = "dirent")]
+pub struct Entry {
+    /// The name.
+    pub name: Arc<[u8]>,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+    /// The inode number: the node's id.
+    pub ino: u64,
 }
 
 /// Nodes are dropped one by one, not each within its parent: a tree may be

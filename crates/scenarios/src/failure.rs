@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::contract::Breach;
+use contract::Breach;
 
 /// Not shown, or not to be shown here.
 #[derive(Debug, thiserror::Error)]

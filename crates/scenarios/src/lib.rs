@@ -9,7 +9,6 @@
 //! heap, user namespace and signals are its own, and so that one that hangs can be killed. The
 //! first line of every `main` is therefore [`entry`].
 
-pub mod contract;
 mod environment;
 mod failure;
 mod holding;

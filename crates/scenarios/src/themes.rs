@@ -15,10 +15,9 @@ mod reader;
 mod reclaim;
 mod removal;
 
-use crate::{
-    Failure, Recording, Scenario, Tree,
-    contract::{Truth, every_birth, hold_against},
-};
+use contract::{Truth, every_birth, hold_against};
+
+use crate::{Failure, Recording, Scenario, Tree};
 
 /// All of them, in the order in which they are best run.
 pub(crate) fn all() -> Vec<Scenario> {

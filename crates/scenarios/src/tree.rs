@@ -13,10 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    Environment, Failure,
-    contract::{Life, Truth},
-};
+use contract::{Life, Truth};
+
+use crate::{Environment, Failure};
 
 /// A cgroup of the driver's.
 #[derive(Clone, Debug, PartialEq, Eq)]

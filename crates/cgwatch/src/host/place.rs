@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use super::{DIRECTORY, HostWorld};
-use crate::{Error, FileSystem, Mount};
+use crate::{Error, FileSystem, Mount, world::Place};
 
 /// The root of a mount.
 #[derive(Debug)]
@@ -27,19 +27,9 @@ pub(super) struct Base {
     pub(super) handles: Option<OwnedFd>,
 }
 
-/// Where a path lies.
-#[derive(Debug)]
-pub(crate) struct Place {
-    /// As the file system names it.
-    pub(crate) resolved: PathBuf,
-    /// See [`World::open`].
-    pub(crate) base: usize,
-    pub(crate) path: Vec<u8>,
-}
-
 impl HostWorld {
     /// Finds the mount that a path lies in. Several mounts of the hierarchy count as one.
-    pub(crate) fn locate(&mut self, path: &Path) -> Result<Place, Error> {
+    pub(super) fn find_place(&mut self, path: &Path) -> Result<Place, Error> {
         let failed = |action, source| match source {
             Errno::NOENT | Errno::NOTDIR => Error::NotFound { path: path.into() },
             _ => Error::Path { action, path: path.into(), source },

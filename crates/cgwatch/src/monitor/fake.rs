@@ -40,6 +40,10 @@ impl FakeWorld {
 impl World for FakeWorld {
     type Dir = usize;
 
+    fn locate(&mut self, path: &std::path::Path) -> Result<crate::world::Place, crate::Error> {
+        Err(crate::Error::NotFound { path: path.into() })
+    }
+
     fn open(&mut self, _base: usize, path: &[u8]) -> Result<(usize, Stat), Errno> {
         let mut at = 0;
         let world = self.verb();

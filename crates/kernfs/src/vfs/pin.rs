@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use fsnotify::{FileHandle, Mask, inotify};
 
 use super::{Access, File, Stat, Volume};
-use crate::{Error, Node};
+use crate::{Entry, Error, Node};
 
 /// A place held by path: an `O_PATH` descriptor, a descriptor of a directory,
 /// a working directory. Making and dropping it tells nobody.
@@ -37,6 +37,29 @@ impl Pin {
     pub fn pin(&self, path: impl AsRef<[u8]>) -> Result<Self, Error> {
         let dentry = self.volume.walk(self.dentry, path.as_ref())?;
         Ok(Self { volume: Arc::clone(&self.volume), dentry })
+    }
+
+    /// What is in the directory. Nothing is looked up by it: readdir(3) gives
+    /// kinds and inode numbers without.
+    ///
+    /// # Errors
+    /// `ENOTDIR`; `ENOENT` once it is removed.
+    #[doc(alias = "getdents")]
+    pub fn entries(&self) -> Result<Vec<Entry>, Error> {
+        let inode = self.volume.inode_at(self.dentry);
+        let node = inode.node();
+        match node.entries() {
+            None => Err(Error::NotDirectory { name: node.text() }),
+            Some(_) if node.is_removed() => Err(Error::NotFound { name: node.text() }),
+            Some(entries) => Ok(entries),
+        }
+    }
+
+    /// How many directories are in the directory (`st_nlink` beyond its first
+    /// two); 0 in a file.
+    #[must_use]
+    pub fn subdirectories(&self) -> u64 {
+        self.volume.inode_at(self.dentry).node().subdirectories()
     }
 
     /// Opens a file from here.

@@ -130,3 +130,27 @@ fn a_rename_by_system_call_is_told_in_pairs() {
     );
     assert_eq!(watch("/b/g"), f, "the same inode");
 }
+
+/// readdir(3) gives names, kinds and inode numbers, and looks nothing up.
+#[test]
+fn a_listing_caches_nothing() {
+    for profile in ALL {
+        let world = Hierarchy::new(profile);
+        world.mount.mkdir("/g/child").unwrap();
+        world.mount.reclaim();
+        let pin = world.mount.pin("/g").unwrap();
+        let before = world.mount.cached();
+        let entries = pin.entries().unwrap();
+        assert_eq!(world.mount.cached(), before, "{profile:?}");
+        let names: Vec<_> = entries.iter().map(|entry| (&*entry.name, entry.is_dir)).collect();
+        let files = crate::hierarchy::FILES.map(|name| (name.as_bytes(), false));
+        assert_eq!(names, [&files[..1], &[(b"child".as_slice(), true)], &files[1..]].concat());
+        assert_eq!(entries[1].ino, world.node("/g/child").id());
+        assert_eq!(pin.subdirectories(), 1);
+        assert_eq!(errno(pin.pin("memory.events").unwrap().entries()), Errno::NOTDIR);
+        world.mount.rmdir("/g/child").unwrap();
+        assert_eq!(pin.subdirectories(), 0);
+        world.mount.rmdir("/g").unwrap();
+        assert_eq!(errno(pin.entries()), Errno::NOENT);
+    }
+}

@@ -6,9 +6,10 @@ use std::{
 };
 
 use cgwatch::Options;
+use contract::awaited;
 
 use super::judge;
-use crate::{Environment, Failure, Recording, Scenario, Tree, contract::awaited};
+use crate::{Environment, Failure, Recording, Scenario, Tree};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("births-existing", existing),

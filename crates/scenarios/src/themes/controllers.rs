@@ -3,6 +3,7 @@
 use std::fs;
 
 use cgwatch::{Event, EventKind, Options};
+use contract::{Breach, sums};
 
 use super::{
     last_word::{counting_tree, options, settle_books},
@@ -11,9 +12,7 @@ use super::{
 use crate::{
     Cgroup, Environment, Failure, Recording,
     Requirement::{HugeTlb, Memory},
-    Scenario, Tree,
-    contract::{Breach, sums},
-    ensure,
+    Scenario, Tree, ensure,
     huge_pages::{FILE, KEY, refuse},
 };
 

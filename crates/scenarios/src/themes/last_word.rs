@@ -5,13 +5,13 @@
 use std::thread;
 
 use cgwatch::Options;
+use contract::{balance, blame, kill_before_empty};
 
 use super::judge;
 use crate::{
     Environment, Failure, Recording,
     Requirement::HugeTlb,
     Scenario, Tree,
-    contract::{balance, blame, kill_before_empty},
     huge_pages::{FILE, KEY, refuse},
 };
 

@@ -3,12 +3,10 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use cgwatch::{EventKind, GapReason};
+use contract::{existence, hold, hold_against};
 
 use crate::{
-    Circumstances, Environment, Failure, Outside,
-    Requirement::UserNamespace,
-    Scenario, Tree,
-    contract::{existence, hold, hold_against},
+    Circumstances, Environment, Failure, Outside, Requirement::UserNamespace, Scenario, Tree,
     ensure,
 };
 

@@ -3,6 +3,7 @@
 //! They belong to the whole hierarchy, so this is shown in guests only.
 
 use cgwatch::{Event, EventKind, GapReason, Options};
+use contract::{Breach, balance, complete, hold};
 use rustix::{
     io::Errno,
     mount::{MountFlags, mount_remount},
@@ -12,9 +13,7 @@ use super::memory::{FILE, KILL, doomed, killed, memory_tree};
 use crate::{
     Environment, Failure, Recording,
     Requirement::{Guest, Memory, Pids},
-    Scenario, Tree,
-    contract::{Breach, balance, complete, hold},
-    ensure,
+    Scenario, Tree, ensure,
 };
 
 pub(crate) const SCENARIOS: &[Scenario] = &[

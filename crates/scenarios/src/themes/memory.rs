@@ -9,15 +9,14 @@ use std::{
 };
 
 use cgwatch::{EventKind, Options};
+use contract::{balance, blame, kill_before_empty, sums};
 use rustix::net::{AddressFamily, SendFlags, SocketType};
 
 use super::judge;
 use crate::{
     Cgroup, Environment, Failure, Recording,
     Requirement::{Memory, Pids},
-    Scenario, Task, Tree, Worker,
-    contract::{balance, blame, kill_before_empty, sums},
-    ensure,
+    Scenario, Task, Tree, Worker, ensure,
 };
 
 pub(crate) const SCENARIOS: &[Scenario] = &[

@@ -6,14 +6,13 @@ use std::{
 };
 
 use cgwatch::{Event, EventKind, GapReason, Options};
+use contract::{balance, blame, hold_against};
 
 use super::{last_word, memory};
 use crate::{
     Environment, Failure, Recording,
     Requirement::{HugeTlb, Memory},
-    Scenario, Tree,
-    contract::{balance, blame, hold_against},
-    ensure, huge_pages,
+    Scenario, Tree, ensure, huge_pages,
 };
 
 pub(crate) const SCENARIOS: &[Scenario] = &[

@@ -8,13 +8,11 @@ use std::{
 };
 
 use cgwatch::{Depth, Event, EventKind, GapReason, Options, Watcher};
+use contract::{Breach, hold, numbered};
 
 use crate::{
-    Environment, Failure, Outside,
-    Requirement::Command,
-    Scenario, Tree,
-    contract::{Breach, hold, numbered},
-    ensure, forget_heap_peak, heap, heap_peak, resident,
+    Environment, Failure, Outside, Requirement::Command, Scenario, Tree, ensure, forget_heap_peak,
+    heap, heap_peak, resident,
 };
 
 pub(crate) const SCENARIOS: &[Scenario] = &[

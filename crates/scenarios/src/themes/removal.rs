@@ -7,6 +7,7 @@ use std::{
 };
 
 use cgwatch::{Depth, Options, Watcher};
+use contract::{complete, every_birth, hold, hold_against};
 use rustix::{
     fs::{Mode, OFlags},
     mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount},
@@ -15,9 +16,7 @@ use rustix::{
 
 use super::judge;
 use crate::{
-    Cgroup, Environment, Failure, Recording, Scenario, Task, Tree, Worker,
-    contract::{complete, every_birth, hold, hold_against},
-    ensure, recording,
+    Cgroup, Environment, Failure, Recording, Scenario, Task, Tree, Worker, ensure, recording,
 };
 
 pub(crate) const SCENARIOS: &[Scenario] = &[

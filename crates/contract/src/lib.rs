@@ -2,7 +2,8 @@
 //!
 //! [`hold`] applies every rule that needs nothing but the stream; [`hold_against`] also those that
 //! compare it with the driver's [`Truth`]. Every rule gives the first breach it finds, with the
-//! place in the stream, so that a failing run can be read.
+//! place in the stream, so that a failing run can be read. The truth comes from whoever drove the
+//! cgroups, real ones or simulated, never from cgwatch.
 
 mod books;
 mod lives;

@@ -1,0 +1,28 @@
+//! Who moves a simulated world.
+
+use cgroup_sim::Hierarchy;
+
+/// Moves a simulated world while a [`Watcher`](crate::Watcher) watches it. By default nothing ever
+/// happens but what the test itself does.
+pub trait Driver: Send {
+    /// Called before each system call of the watcher: whatever happens here happens between any two
+    /// of them.
+    fn between_calls(&mut self, hierarchy: &Hierarchy) {
+        let _ = hierarchy;
+    }
+
+    /// When it wants to act next while the watcher waits (virtual time, nanoseconds). `None`: never.
+    fn next_ns(&mut self) -> Option<u64> {
+        None
+    }
+
+    /// Acts, at the time it asked for.
+    fn act(&mut self, hierarchy: &Hierarchy) {
+        let _ = hierarchy;
+    }
+}
+
+/// Nothing happens.
+pub(super) struct Nobody;
+
+impl Driver for Nobody {}

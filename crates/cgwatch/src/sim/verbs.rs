@@ -1,0 +1,304 @@
+//! The verbs, as the calls the host's world would make.
+
+use std::path::Path;
+
+use fsnotify::{
+    FileHandle,
+    inotify::{WatchMask, records},
+};
+use kernfs::{Access, File, Pin};
+use rustix::io::Errno;
+
+use super::{SimDir, SimWorld};
+use crate::{
+    Error, Time,
+    world::{MountOptions, Notification, Place, Stat, WatchLimit, Wd, World},
+};
+
+/// The type of a kernfs handle (`FILEID_KERNFS`).
+const HANDLE: i32 = 0xfe;
+/// Room for some hundred notifications at a time.
+const NOTIFICATIONS: usize = 16 * 1024;
+/// What is read of a file at a time.
+const PAGE: usize = 4096;
+/// When the virtual boot was: 2026-01-01 00:00:00 UTC.
+const BOOT_UNIX_NS: i64 = 1_767_225_600_000_000_000;
+
+fn errno(error: kernfs::Error) -> Errno {
+    error.errno()
+}
+
+impl SimWorld {
+    /// Something may happen before each system call.
+    fn call(&mut self) {
+        self.calls += 1;
+        self.driver.between_calls(&self.hierarchy);
+    }
+
+    /// `openat(root, path, O_PATH|O_DIRECTORY)`.
+    fn open_path(&mut self, path: &[u8]) -> Result<Pin, Errno> {
+        if self.root.is_none() {
+            self.root = Some(self.hierarchy.mount().pin("/").map_err(errno)?);
+        }
+        self.call();
+        let root = self.root.as_ref().ok_or(Errno::NOENT)?;
+        directory(root.pin(path).map_err(errno)?)
+    }
+
+    /// `open_by_handle_at`. `None` if there is no id to go by, or none may be gone by.
+    fn open_id(&mut self, id: u64) -> Option<Result<Pin, Errno>> {
+        if !self.by_id || id == 0 {
+            return None;
+        }
+        self.call();
+        Some(self.hierarchy.mount().pin_handle(&FileHandle::of_id(HANDLE, id)).map_err(errno))
+    }
+
+    fn opened(&mut self, pin: Pin) -> (SimDir, Stat) {
+        self.call();
+        let stat = stat_of(&pin);
+        (SimDir { pin, used: 0 }, stat)
+    }
+
+    fn open_file(&mut self, dir: &SimDir, file: &str, id: u64) -> Result<File, Errno> {
+        match self.open_id(id) {
+            Some(pin) => pin?.open("", Access::READ),
+            None => {
+                self.call();
+                dir.pin.open(file, Access::READ)
+            }
+        }
+        .map_err(errno)
+    }
+}
+
+fn directory(pin: Pin) -> Result<Pin, Errno> {
+    if pin.stat().is_dir { Ok(pin) } else { Err(Errno::NOTDIR) }
+}
+
+/// A removed directory has no links (7.1 and later), or looks like an empty one.
+fn stat_of(pin: &Pin) -> Stat {
+    let stat = pin.stat();
+    Stat { id: stat.ino, subdirectories: (!stat.is_unlinked).then(|| pin.subdirectories()) }
+}
+
+impl World for SimWorld {
+    type Dir = SimDir;
+
+    fn locate(&mut self, path: &Path) -> Result<Place, Error> {
+        let names = path.as_os_str().as_encoded_bytes().split(|byte| *byte == b'/');
+        let names: Vec<_> = names.filter(|name| !matches!(*name, b"" | b".")).collect();
+        let below = names.join(&b'/');
+        match self.open_path(&below) {
+            Ok(_) => {}
+            Err(Errno::NOTDIR) => return Err(Error::NotACgroup { path: path.into() }),
+            Err(_) => return Err(Error::NotFound { path: path.into() }),
+        }
+        let mut resolved = Path::new("/").to_path_buf();
+        // It exists, so it is UTF-8 or was given as such bytes.
+        resolved.extend(path.components().filter(|part| {
+            matches!(part, std::path::Component::Normal(_) | std::path::Component::ParentDir)
+        }));
+        Ok(Place { resolved, base: 0, path: below })
+    }
+
+    fn open(&mut self, _base: usize, path: &[u8]) -> Result<(SimDir, Stat), Errno> {
+        let pin = self.open_path(path)?;
+        Ok(self.opened(pin))
+    }
+
+    fn open_known(&mut self, base: usize, path: &[u8], id: u64) -> Result<SimDir, Errno> {
+        if let Some(pin) = self.open_id(id) {
+            return Ok(SimDir { pin: directory(pin?)?, used: 0 });
+        }
+        let (dir, stat) = self.open(base, path)?;
+        if stat.id == id { Ok(dir) } else { Err(Errno::STALE) }
+    }
+
+    fn open_child(
+        &mut self,
+        dir: &mut SimDir,
+        name: &[u8],
+        id: u64,
+    ) -> Result<(SimDir, Stat), Errno> {
+        let pin = match self.open_id(id) {
+            Some(pin) => pin?,
+            None => {
+                self.call();
+                dir.pin.pin(name).map_err(errno)?
+            }
+        };
+        let pin = directory(pin)?;
+        Ok(self.opened(pin))
+    }
+
+    fn goes_by_id(&self) -> bool {
+        self.by_id
+    }
+
+    fn stat(&mut self, dir: &mut SimDir) -> Result<Stat, Errno> {
+        self.call();
+        let stat = stat_of(&dir.pin);
+        if stat.subdirectories.is_some() {
+            dir.used = 0;
+        }
+        Ok(stat)
+    }
+
+    fn list(
+        &mut self,
+        dir: &mut SimDir,
+        each: &mut dyn FnMut(&[u8], bool, u64),
+    ) -> Result<(), Errno> {
+        self.call();
+        for entry in dir.pin.entries().map_err(errno)? {
+            each(&entry.name, entry.is_dir, entry.ino);
+        }
+        Ok(())
+    }
+
+    fn read(
+        &mut self,
+        dir: &mut SimDir,
+        file: &str,
+        id: u64,
+        text: &mut Vec<u8>,
+    ) -> Result<(), Errno> {
+        self.names.note(&mut dir.used, file);
+        let file = self.open_file(dir, file, id)?;
+        text.clear();
+        loop {
+            let before = text.len();
+            text.resize(before + PAGE, 0);
+            self.call();
+            let got = file.read_at(before, &mut text[before..]);
+            text.truncate(before + *got.as_ref().unwrap_or(&0));
+            // A file that leaves room has been shown to its end.
+            if got.map_err(errno)? < PAGE {
+                break;
+            }
+        }
+        self.call();
+        drop(file);
+        Ok(())
+    }
+
+    fn watch(&mut self, dir: &mut SimDir) -> Result<Wd, Errno> {
+        self.call();
+        let inotify = self.inotify.as_ref().ok_or(Errno::NOSYS)?;
+        let events = WatchMask::CREATE | WatchMask::DELETE | WatchMask::CLOSE_WRITE;
+        dir.pin.watch(inotify, events | WatchMask::ONLYDIR).map(Wd).map_err(errno)
+    }
+
+    fn watch_file(&mut self, dir: &mut SimDir, file: &str, id: u64) -> Result<Wd, Errno> {
+        self.names.note(&mut dir.used, file);
+        let held = self.open_id(id).transpose()?;
+        self.call();
+        let inotify = self.inotify.as_ref().ok_or(Errno::NOSYS)?;
+        let pin = match held {
+            Some(pin) => pin,
+            None => dir.pin.pin(file).map_err(errno)?,
+        };
+        let mask = WatchMask::MODIFY | WatchMask::DELETE_SELF;
+        pin.watch(inotify, mask).map(Wd).map_err(errno)
+    }
+
+    fn unwatch(&mut self, wd: Wd) {
+        self.call();
+        if let Some(inotify) = &self.inotify {
+            // EINVAL: it is gone already.
+            let _ = inotify.rm_watch(wd.0);
+        }
+    }
+
+    fn close(&mut self, dir: SimDir) {
+        if dir.used == 0 {
+            return;
+        }
+        self.call();
+        if stat_of(&dir.pin).subdirectories.is_some() {
+            return;
+        }
+        for name in self.names.noted(dir.used) {
+            self.driver.between_calls(&self.hierarchy);
+            let _ = dir.pin.lookup(name);
+        }
+    }
+
+    fn drain(&mut self, each: &mut dyn FnMut(Notification<'_>)) -> Result<(), Errno> {
+        if self.prompt {
+            self.hierarchy.drain();
+        }
+        self.notifications.resize(NOTIFICATIONS, 0);
+        loop {
+            self.call();
+            let Some(inotify) = &self.inotify else { return Ok(()) };
+            let read = match inotify.read(&mut self.notifications) {
+                Err(fsnotify::Error::WouldBlock) => return Ok(()),
+                read => read.map_err(|error| error.errno())?,
+            };
+            for record in records(&self.notifications[..read]) {
+                let name = record.name.unwrap_or_default();
+                let told = Notification::of_inotify(record.wd, record.mask.bits(), name);
+                if let Some(notification) = told {
+                    each(notification);
+                }
+            }
+            // Unless the buffer was filled, the queue was emptied.
+            if read < NOTIFICATIONS / 4 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn now(&mut self) -> Time {
+        let boot_ns = self.hierarchy.now();
+        Time { boot_ns, unix_ns: BOOT_UNIX_NS.saturating_add_unsigned(boot_ns) }
+    }
+
+    /// Moves the virtual time on. EDEADLK: nothing would ever happen any more.
+    fn wait(&mut self, until: Option<u64>) -> Result<(), Errno> {
+        let until = until.unwrap_or(u64::MAX).min(self.alarm_ns);
+        loop {
+            self.call();
+            self.hierarchy.drain();
+            let queued = self.inotify.as_ref().is_some_and(|inotify| inotify.queued() > 0);
+            if queued || self.hierarchy.now() >= until {
+                return Ok(());
+            }
+            let acts = self.driver.next_ns().unwrap_or(u64::MAX);
+            let next = self.hierarchy.next_timer().unwrap_or(u64::MAX).min(acts).min(until);
+            if next == u64::MAX {
+                return Err(Errno::DEADLK);
+            }
+            self.hierarchy.advance(next);
+            if acts <= next {
+                self.driver.act(&self.hierarchy);
+            }
+        }
+    }
+
+    fn set_alarm(&mut self, at: u64) -> Result<(), Errno> {
+        self.alarm_ns = at;
+        Ok(())
+    }
+
+    fn mount_options(&mut self) -> MountOptions {
+        let options = self.hierarchy.mount_options();
+        MountOptions {
+            memory_localevents: options.memory_localevents,
+            pids_localevents: options.pids_localevents,
+        }
+    }
+
+    fn host_oom_kills(&mut self) -> Option<u64> {
+        Some(self.hierarchy.host_oom_kills())
+    }
+
+    fn watch_limit(&mut self) -> WatchLimit {
+        WatchLimit {
+            name: "fs.inotify.max_user_watches".into(),
+            value: Some(self.limits.marks),
+        }
+    }
+}
