@@ -1,0 +1,391 @@
+//! The hierarchy as its users have it.
+
+use std::{sync::Arc, time::Duration};
+
+use kernfs::{Access, SuperBlock, Tree};
+use rustix::io::Errno;
+
+use crate::{
+    Error, Event, Happening, Life, MountOptions, Options, Use,
+    directory::Calls,
+    file::{self, File},
+    limiter::TICK,
+    memory::pages,
+    state::{Shared, State},
+};
+
+/// A cgroup v2 hierarchy in this process, on virtual time.
+///
+/// Nothing moves by itself: notifications wait for [`drain`](Self::drain) (unless a worker was
+/// asked for), what the rate limit holds back waits for [`advance`](Self::advance), and memory is
+/// reclaimed by the mount's [`SuperBlock::reclaim`] only.
+///
+/// There are two ways in. **Through the mount**, as programs do: [`mount`](Self::mount), and the
+/// short forms [`mkdir`](Self::mkdir), [`rmdir`](Self::rmdir), [`read`](Self::read) and
+/// [`write`](Self::write); with all the events, cached names and errnos of a system call. **From
+/// below**, as the kernel does: tasks, memory, counting, and what the truth is; cgroups go by id
+/// there, and nobody sees it but by notifications.
+///
+/// Times are nanoseconds of virtual time from 0. Cloning is not offered: share it in an `Arc`.
+pub struct Hierarchy {
+    // Mounts before the tree.
+    mount: SuperBlock,
+    shared: Arc<Shared>,
+    tree: Tree,
+}
+
+impl std::fmt::Debug for Hierarchy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let cgroups = self.shared.look(|state| state.by_id.len());
+        f.debug_struct("Hierarchy").field("cgroups", &cgroups).finish_non_exhaustive()
+    }
+}
+
+/// The root's id.
+pub const ROOT: u64 = 1;
+
+impl Hierarchy {
+    /// An empty one, mounted once.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let (profile, worker) = (options.profile, options.worker);
+        let shared = Shared::new(options, file::attributes);
+        let tree = Tree::new(kernfs::Options {
+            profile,
+            create_deactivated: true,
+            worker,
+            system_calls: Some(Arc::new(Calls { shared: Arc::downgrade(&shared) })),
+            ..kernfs::Options::default()
+        });
+        shared.with(|state| state.plant(tree.root()));
+        Self { mount: tree.mount(), shared, tree }
+    }
+
+    /// The tree of files, to be mounted again or looked at.
+    #[must_use]
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Its mount: as on Linux, one for the whole system.
+    #[must_use]
+    pub fn mount(&self) -> &SuperBlock {
+        &self.mount
+    }
+
+    /// Tells all notifications that are pending; how many files had any. See [`Tree::drain`].
+    pub fn drain(&self) -> usize {
+        self.tree.drain()
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.shared.look(|state| state.now)
+    }
+
+    /// Lets time pass. Notifications that a rate limit held back become pending.
+    pub fn advance(&self, by: Duration) {
+        let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        self.shared.with(|state| state.advance(state.now.saturating_add(by)));
+    }
+
+    /// The same to a point in time; one that has passed is no error.
+    pub fn advance_to(&self, time: u64) {
+        self.shared.with(|state| state.advance(time));
+    }
+
+    /// When the next notification becomes due that a rate limit holds back; it may have been
+    /// cancelled.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<u64> {
+        self.shared.look(|state| state.timers.next().map(|tick| tick * TICK))
+    }
+
+    /// Changes the mount options (`mount -o remount`).
+    pub fn remount(&self, options: MountOptions) {
+        self.shared.with(|state| state.options.mount = options);
+    }
+
+    /// Those in force.
+    #[must_use]
+    pub fn mount_options(&self) -> MountOptions {
+        self.shared.look(|state| state.options.mount)
+    }
+
+    /// Makes a cgroup, and returns its id.
+    ///
+    /// # Errors
+    /// Those of [`SuperBlock::mkdir`]; `EAGAIN` at `cgroup.max.descendants` or `cgroup.max.depth`;
+    /// `EINVAL` for a name with a newline.
+    pub fn mkdir(&self, path: impl AsRef<[u8]>) -> Result<u64, Error> {
+        let path = path.as_ref();
+        self.mount.mkdir(path)?;
+        self.find(path).ok_or(Error::NoCgroup { id: 0 })
+    }
+
+    /// Removes a cgroup.
+    ///
+    /// # Errors
+    /// Those of [`SuperBlock::rmdir`]; `EBUSY` if it or one below it has tasks, or if it has
+    /// children.
+    pub fn rmdir(&self, path: impl AsRef<[u8]>) -> Result<(), Error> {
+        Ok(self.mount.rmdir(path)?)
+    }
+
+    /// Opens a file, reads it whole and closes it, as `cat` does.
+    ///
+    /// # Errors
+    /// Those of [`SuperBlock::open`] and [`kernfs::File::read`].
+    pub fn read(&self, path: impl AsRef<[u8]>) -> Result<String, Error> {
+        let content = self.mount.open(path, Access::READ)?.read()?;
+        Ok(String::from_utf8_lossy(&content).into_owned())
+    }
+
+    /// Opens a file, writes to it and closes it, as `echo` does.
+    ///
+    /// # Errors
+    /// Those of [`SuperBlock::open`], and what the file says of the text.
+    pub fn write(&self, path: impl AsRef<[u8]>, text: &str) -> Result<(), Error> {
+        Ok(self.mount.open(path, Access::WRITE)?.write(text.as_bytes())?)
+    }
+
+    /// The id of a living cgroup, without a lookup that anyone could notice.
+    #[must_use]
+    pub fn find(&self, path: impl AsRef<[u8]>) -> Option<u64> {
+        let names = path.as_ref().split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+        let mut node = Arc::clone(self.tree.root());
+        for name in names {
+            node = node.child(name)?;
+        }
+        self.shared.look(|state| state.living(node.id())).map(|_| node.id())
+    }
+
+    /// The path of a cgroup that is alive, or remembered; `/` for the root.
+    #[must_use]
+    pub fn path(&self, id: u64) -> Option<Vec<u8>> {
+        self.shared.look(|state| state.known(id).map(|at| state.path(at)))
+    }
+
+    /// Whether the cgroup is alive.
+    #[must_use]
+    pub fn is_live(&self, id: u64) -> bool {
+        self.shared.look(|state| state.living(id).is_some())
+    }
+
+    /// Whether it or one below it has tasks.
+    #[must_use]
+    pub fn is_populated(&self, id: u64) -> bool {
+        self.shared
+            .look(|state| state.living(id).is_some_and(|at| state.cgroups[at].is_populated()))
+    }
+
+    /// The ids of a living cgroup and all below it, parents before children, each in the order of
+    /// birth.
+    #[must_use]
+    pub fn subtree(&self, id: u64) -> Vec<u64> {
+        self.shared.look(|state| {
+            let all = state.living(id).map(|at| state.subtree(at)).unwrap_or_default();
+            all.into_iter().map(|at| state.cgroups[at].id).collect()
+        })
+    }
+
+    /// What a file says, without opening it: no event, no cached name.
+    ///
+    /// # Errors
+    /// No such cgroup; `ENOENT` if it has no such file; what reading it says.
+    pub fn show(&self, id: u64, file: &str) -> Result<String, Error> {
+        self.shared.look(|state| {
+            let at = state.living(id).ok_or(Error::NoCgroup { id })?;
+            let refused = |errno| Error::Refused { what: "to show a file", errno };
+            let file = File::named(file).filter(|file| state.has_file(at, *file));
+            let mut content = Vec::new();
+            let file = file.ok_or(refused(Errno::NOENT))?;
+            state.show(at, file, &mut content).map_err(refused)?;
+            Ok(String::from_utf8_lossy(&content).into_owned())
+        })
+    }
+
+    /// Counts something at a cgroup and above it, and notifies: as if it had happened there. The
+    /// cgroup may be dead, if it is remembered: what is still charged to it goes on counting.
+    ///
+    /// [`Event::PidsForkFail`] is [`Event::PidsMax`] here: a fork that failed at its own limit.
+    ///
+    /// # Errors
+    /// No such cgroup; it has not the controller.
+    pub fn count(&self, id: u64, event: Event, times: u64) -> Result<(), Error> {
+        self.shared.with(|state| {
+            let at = state.known(id).ok_or(Error::NoCgroup { id })?;
+            let controller = event.controller();
+            let missing = Error::NoController { id, controller: controller.name() };
+            let css = state.cgroups[at].states[controller.index()].ok_or(missing)?;
+            state.count(css, event, times);
+            Ok(())
+        })
+    }
+
+    /// The same at the state that a disable took from a living or dead cgroup last: what is still
+    /// charged to that counts for those above, and for no file of the cgroup.
+    ///
+    /// # Errors
+    /// No such cgroup; nothing was taken from it, or it is not remembered.
+    pub fn count_former(&self, id: u64, event: Event, times: u64) -> Result<(), Error> {
+        self.shared.with(|state| {
+            let at = state.known(id).ok_or(Error::NoCgroup { id })?;
+            let controller = event.controller();
+            let missing = Error::NoController { id, controller: controller.name() };
+            let former = state.cgroups[at].former.iter().rev().copied();
+            let css = former
+                .into_iter()
+                .find(|css| state.states[*css].controller == controller)
+                .ok_or(missing)?;
+            state.count(css, event, times);
+            Ok(())
+        })
+    }
+
+    /// Starts a process in a cgroup, as with `clone3(CLONE_INTO_CGROUP)`; returns its number.
+    ///
+    /// # Errors
+    /// No such cgroup; `EBUSY` if it gives controllers to its children; `EOPNOTSUPP` if its
+    /// `cgroup.type` is invalid; `EAGAIN` at a `pids.max`, which counts.
+    pub fn spawn(&self, id: u64) -> Result<u32, Error> {
+        self.shared.with(|state| {
+            let at = state.living(id).ok_or(Error::NoCgroup { id })?;
+            state.spawn(at).map_err(|errno| Error::Refused { what: "to start a process", errno })
+        })
+    }
+
+    /// A task starts a child process; returns its number.
+    ///
+    /// # Errors
+    /// No such task; `EAGAIN` at a `pids.max`, which counts.
+    pub fn fork(&self, pid: u32) -> Result<u32, Error> {
+        self.task(pid, "to fork", |state| state.fork(pid, false))
+    }
+
+    /// A task starts another thread of its process; returns its number.
+    ///
+    /// # Errors
+    /// As [`fork`](Self::fork).
+    pub fn start_thread(&self, pid: u32) -> Result<u32, Error> {
+        self.task(pid, "to start a thread", |state| state.fork(pid, true))
+    }
+
+    /// A process ends with all its threads, and its memory is given back.
+    ///
+    /// # Errors
+    /// No such task.
+    pub fn exit(&self, pid: u32) -> Result<(), Error> {
+        self.task(pid, "to exit", |state| state.exit_process(pid))
+    }
+
+    /// The tasks in a cgroup itself, by number.
+    #[must_use]
+    pub fn tasks(&self, id: u64) -> Vec<u32> {
+        self.shared.look(|state| {
+            let at = state.living(id);
+            at.map(|at| state.cgroups[at].tasks.iter().copied().collect()).unwrap_or_default()
+        })
+    }
+
+    /// The cgroup a task is in.
+    #[must_use]
+    pub fn cgroup_of(&self, pid: u32) -> Option<u64> {
+        self.shared.look(|state| Some(state.cgroups[state.tasks.get(&pid)?.cgroup].id))
+    }
+
+    /// A process takes memory of its own: charged to its cgroup, which may breach limits, swap,
+    /// reclaim and kill, also the process itself (`EINTR`).
+    ///
+    /// # Errors
+    /// No such task; `ENOMEM` at a limit when nothing could be killed; `EINTR`.
+    pub fn allocate(&self, pid: u32, bytes: u64) -> Result<(), Error> {
+        self.task(pid, "to allocate", |state| state.allocate(pid, pages(bytes)))
+    }
+
+    /// A process gives memory back; not more than it has.
+    ///
+    /// # Errors
+    /// No such task.
+    pub fn free(&self, pid: u32, bytes: u64) -> Result<(), Error> {
+        self.task(pid, "to free", |state| state.free(pid, pages(bytes)))
+    }
+
+    /// A cgroup, dead or alive, takes memory that is no task's.
+    ///
+    /// # Errors
+    /// No such cgroup; `ENOMEM` at a limit when nothing could be killed.
+    pub fn charge(&self, id: u64, kind: Use, bytes: u64) -> Result<(), Error> {
+        self.shared.with(|state| {
+            let at = state.known(id).ok_or(Error::NoCgroup { id })?;
+            let charged = state.use_memory(at, kind, pages(bytes));
+            charged.map_err(|errno| Error::Refused { what: "to charge", errno })
+        })
+    }
+
+    /// And gives it back; not more than it has.
+    ///
+    /// # Errors
+    /// No such cgroup.
+    pub fn uncharge(&self, id: u64, kind: Use, bytes: u64) -> Result<(), Error> {
+        self.shared.with(|state| {
+            let at = state.known(id).ok_or(Error::NoCgroup { id })?;
+            state.unuse_memory(at, kind, pages(bytes));
+            Ok(())
+        })
+    }
+
+    /// Whether a task can be frozen now (a sleep in the kernel can prevent it), and whether the
+    /// OOM killer may take it.
+    ///
+    /// # Errors
+    /// No such task.
+    pub fn set_task(&self, pid: u32, freezable: bool, killable: bool) -> Result<(), Error> {
+        self.task(pid, "to change a task", |state| {
+            let task = state.tasks.get_mut(&pid).ok_or(Errno::SRCH)?;
+            (task.freezable, task.killable) = (freezable, killable);
+            state.freeze_task(pid);
+            Ok(())
+        })
+    }
+
+    fn task<T>(
+        &self,
+        pid: u32,
+        what: &'static str,
+        work: impl FnOnce(&mut State) -> Result<T, Errno>,
+    ) -> Result<T, Error> {
+        self.shared.with(|state| {
+            if !state.tasks.contains_key(&pid) {
+                return Err(Error::NoTask { pid });
+            }
+            work(state).map_err(|errno| Error::Refused { what, errno })
+        })
+    }
+
+    /// All cgroups that ever were, in the order of birth, if they are remembered
+    /// ([`Options::remember`]).
+    #[must_use]
+    pub fn lives(&self) -> Vec<Life> {
+        self.shared.look(|state| state.lives.all())
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn life(&self, id: u64) -> Option<Life> {
+        self.shared.look(|state| state.lives.one(id))
+    }
+
+    /// What happened since the last call, in order, if it is written down ([`Options::journal`]).
+    pub fn take_journal(&self) -> Vec<Happening> {
+        self.shared.with(|state| state.journal.take())
+    }
+}
+
+impl State {
+    fn has_file(&self, at: usize, file: File) -> bool {
+        file.exists(self, at)
+            && file.controller().is_none_or(|one| self.cgroups[at].visible.contains(one))
+    }
+}

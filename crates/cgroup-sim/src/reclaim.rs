@@ -1,0 +1,130 @@
+//! Taking memory back (kernel: mm/vmscan.c, `shrink_node_memcgs`; `mem_cgroup_try_charge_swap`).
+
+use crate::{
+    Event,
+    memory::{Own, PAGE},
+    state::State,
+};
+
+/// How many pages are swapped in one go (kernel: `SWAP_CLUSTER_MAX`).
+const CLUSTER: u64 = 32;
+
+/// Whether a cgroup's memory is to be left alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protection {
+    None,
+    Low,
+    Min,
+}
+
+impl State {
+    /// Takes at least as many pages from a state and those below it as wanted, if they can be had.
+    /// Those below `memory.low` are spared unless nothing else is left, and then count that.
+    pub(crate) fn reclaim(&mut self, target: usize, want: u64) -> u64 {
+        let all = self.states_below(target);
+        let mut got = 0;
+        let mut spared = Vec::new();
+        for (state, protection) in all {
+            match protection {
+                Protection::None if got < want => got += self.shrink(state, want - got),
+                Protection::Low => spared.push(state),
+                Protection::None | Protection::Min => {}
+            }
+        }
+        for state in spared {
+            let has = self.memory_at(state).map_or(Own::default(), |memory| memory.own);
+            if got < want && has.cache + has.anonymous > 0 {
+                self.count(state, Event::MemoryLow, 1);
+                got += self.shrink(state, want - got);
+            }
+        }
+        got
+    }
+
+    /// A state and those below it, parents first. The first is what reclaim is for: its own
+    /// protection does not count.
+    fn states_below(&self, target: usize) -> Vec<(usize, Protection)> {
+        let mut all = Vec::new();
+        let mut stack = vec![(target, u64::MAX, u64::MAX)];
+        while let Some((state, min, low)) = stack.pop() {
+            let Some(memory) = self.memory_at(state) else { continue };
+            let (min, low) = match state == target {
+                true => (min, low),
+                // No more than what is above has.
+                false => (min.min(memory.min), low.min(memory.low)),
+            };
+            let protection = match state == target {
+                false if memory.usage <= min => Protection::Min,
+                false if memory.usage <= low => Protection::Low,
+                _ => Protection::None,
+            };
+            all.push((state, protection));
+            let children = self.states[state].children.iter().rev();
+            stack.extend(children.map(|child| (*child, min, low)));
+        }
+        all
+    }
+
+    /// Takes pages from one state alone: clean ones, then by swapping.
+    fn shrink(&mut self, state: usize, want: u64) -> u64 {
+        let mut clean = 0;
+        self.own(state, |own| {
+            clean = own.cache.min(want);
+            own.cache -= clean;
+        });
+        self.discharge(state, clean);
+        let swapped = self.swap_out(state, want - clean);
+        // Of a dead one this may have been the last.
+        self.release_state(state);
+        clean + swapped
+    }
+
+    fn swap_out(&mut self, state: usize, want: u64) -> u64 {
+        let Some(memory) = self.memory_at(state) else { return 0 };
+        let want = want.min(memory.own.anonymous);
+        let machine = self.options.swap.saturating_sub(self.swapped) / PAGE;
+        let room = |state: &usize| {
+            self.memory_at(*state)
+                .map_or(u64::MAX, |memory| memory.swap_max.saturating_sub(memory.swap))
+        };
+        let limit = self.chain(state).iter().map(room).min().unwrap_or(0);
+        let possible = machine.min(limit);
+        // Without any, Linux does not look at these pages.
+        if possible == 0 || want == 0 {
+            return 0;
+        }
+        let swapped = self.swap_tasks(state, want.min(possible));
+        if possible < want.min(CLUSTER) {
+            if limit <= machine {
+                self.count(state, Event::SwapMax, 1);
+            }
+            self.count(state, Event::SwapFail, 1);
+        }
+        swapped
+    }
+
+    /// Moves pages of the tasks charged to a state to swap.
+    fn swap_tasks(&mut self, state: usize, want: u64) -> u64 {
+        let mut left = want;
+        let mut pids: Vec<_> = self.tasks.keys().copied().collect();
+        pids.sort_unstable();
+        for pid in pids {
+            let Some(task) = self.tasks.get_mut(&pid) else { continue };
+            for charge in task.charges.iter_mut().filter(|charge| charge.state == state) {
+                let moved = charge.anonymous.min(left);
+                charge.anonymous -= moved;
+                charge.swap += moved;
+                left -= moved;
+            }
+        }
+        let moved = want - left;
+        self.own(state, |own| {
+            own.anonymous -= moved;
+            own.swap += moved;
+        });
+        self.discharge(state, moved);
+        self.move_swap(state, |swap| swap + moved);
+        self.swapped += moved * PAGE;
+        moved
+    }
+}

@@ -1,0 +1,73 @@
+//! Births and deaths of cgroups, and what forbids them.
+
+use cgroup_sim::ROOT;
+use rustix::io::Errno;
+
+use crate::{errno, hierarchy, nested};
+
+#[test]
+fn a_cgroup_lives_from_mkdir_to_rmdir_and_its_id_is_not_given_again() {
+    let all = hierarchy();
+    let first = all.mkdir("a").unwrap();
+    assert_eq!(all.find("a"), Some(first));
+    assert_eq!(all.read("a/cgroup.events").unwrap(), "populated 0\nfrozen 0\n");
+    all.rmdir("a").unwrap();
+    assert_eq!((all.find("a"), all.is_live(first)), (None, false));
+    let second = all.mkdir("/a").unwrap();
+    assert_ne!(first, second);
+    let lives = all.lives();
+    let paths: Vec<_> = lives.iter().map(|life| life.path.as_slice()).collect();
+    assert_eq!(paths, [b"/".as_slice(), b"/a", b"/a"]);
+    assert!(lives[1].died.is_some() && lives[2].died.is_none());
+}
+
+#[test]
+fn rmdir_is_refused_with_tasks_here_or_below_and_with_children() {
+    let all = hierarchy();
+    let a = all.mkdir("a").unwrap();
+    all.mkdir("a/b").unwrap();
+    assert_eq!(errno(all.rmdir("a")), Errno::BUSY, "children");
+    all.rmdir("a/b").unwrap();
+    let pid = all.spawn(a).unwrap();
+    assert_eq!(errno(all.rmdir("a")), Errno::BUSY, "tasks");
+    all.exit(pid).unwrap();
+    all.rmdir("a").unwrap();
+    assert_eq!(errno(all.rmdir("a")), Errno::NOENT);
+}
+
+#[test]
+fn max_descendants_and_max_depth_limit_mkdir() {
+    let all = hierarchy();
+    all.mkdir("a").unwrap();
+    all.write("a/cgroup.max.descendants", "2").unwrap();
+    all.mkdir("a/b").unwrap();
+    all.mkdir("a/b/c").unwrap();
+    assert_eq!(errno(all.mkdir("a/d")), Errno::AGAIN);
+    assert_eq!(errno(all.mkdir("a/b/c/d")), Errno::AGAIN, "counted at every level");
+    all.write("a/cgroup.max.descendants", "max").unwrap();
+    all.write("a/cgroup.max.depth", "2").unwrap();
+    assert_eq!(errno(all.mkdir("a/b/c/d")), Errno::AGAIN);
+    all.mkdir("a/b/d").unwrap();
+    all.write("a/cgroup.max.depth", "0").unwrap();
+    assert_eq!(errno(all.mkdir("a/e")), Errno::AGAIN);
+    assert_eq!(errno(all.write("a/cgroup.max.depth", "-1")), Errno::RANGE);
+    assert_eq!(errno(all.write("a/cgroup.max.depth", "many")), Errno::INVAL);
+    assert_eq!(all.read("a/cgroup.stat").unwrap(), "nr_descendants 3\nnr_dying_descendants 0\n");
+}
+
+#[test]
+fn names_that_no_cgroup_can_have() {
+    let all = hierarchy();
+    assert_eq!(errno(all.mkdir("a\nb")), Errno::INVAL);
+    assert_eq!(errno(all.mkdir("cgroup.procs")), Errno::EXIST);
+    assert_eq!(errno(all.mkdir("x".repeat(256))), Errno::NAMETOOLONG);
+}
+
+#[test]
+fn the_root_has_only_what_linux_gives_it() {
+    let all = nested("+memory +pids");
+    assert_eq!(errno(all.read("cgroup.events")), Errno::NOENT);
+    assert_eq!(errno(all.read("memory.events")), Errno::NOENT);
+    assert_eq!(all.read("cgroup.controllers").unwrap(), "io memory hugetlb pids\n");
+    assert_eq!(all.subtree(ROOT).len(), 2);
+}
