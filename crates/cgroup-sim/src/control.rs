@@ -49,15 +49,18 @@ impl State {
         let has = self.cgroups[at].subtree_control;
         enable -= has;
         disable &= has;
-        if !self.control(at).contains(enable) {
-            return Err(Errno::NOENT);
-        }
+        let possible = self.control(at);
         let children = self.cgroups[at].children.values();
-        if children
-            .into_iter()
-            .any(|child| self.cgroups[*child].subtree_control.intersects(disable))
-        {
-            return Err(Errno::BUSY);
+        let in_use = children
+            .fold(Controllers::empty(), |all, child| all | self.cgroups[*child].subtree_control);
+        // The first controller in the kernel's order that cannot be had decides.
+        for one in Controllers::all().iter() {
+            if enable.contains(one) && !possible.contains(one) {
+                return Err(Errno::NOENT);
+            }
+            if disable.contains(one) && in_use.contains(one) {
+                return Err(Errno::BUSY);
+            }
         }
         if enable.is_empty() && disable.is_empty() {
             return Ok(());

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Counters of one state; as many as the memory controller has.
-pub(crate) type Counters = [u64; 9];
+pub(crate) type Counters = [u64; 10];
 
 /// The places of [`Css::notices`].
 pub(crate) const EVENTS: usize = 0;
@@ -44,6 +44,8 @@ pub(crate) struct Css {
     pub(crate) local: Counters,
     /// With those below.
     pub(crate) sums: Counters,
+    /// The sums of states below it that are dropped.
+    pub(crate) gone: Counters,
     pub(crate) notices: [Notice; 3],
     pub(crate) body: Body,
 }
@@ -76,6 +78,7 @@ impl State {
             children: BTreeSet::new(),
             local: Counters::default(),
             sums: Counters::default(),
+            gone: Counters::default(),
             notices: Default::default(),
             body,
         });
@@ -83,10 +86,11 @@ impl State {
             self.states[parent].children.insert(state);
         }
         self.cgroups[at].states[controller.index()] = Some(state);
+        self.cgroups[at].held += 1;
         state
     }
 
-    fn tasks_below(&self, at: usize) -> u64 {
+    pub(crate) fn tasks_below(&self, at: usize) -> u64 {
         self.subtree(at).iter().map(|at| self.cgroups[*at].tasks.len() as u64).sum()
     }
 
@@ -100,10 +104,10 @@ impl State {
         self.release_state(state);
     }
 
-    /// Lets go of a state, and of those above, that nothing needs any more.
-    pub(crate) fn release_state(&mut self, mut state: usize) {
+    /// Drops a state, and those above, that nothing needs any more.
+    pub(crate) fn drop_states(&mut self, mut state: usize) {
         while !self.options.remember {
-            let css = &self.states[state];
+            let Some(css) = self.states.get(state) else { return };
             if css.online || !css.children.is_empty() || css.body.is_charged() {
                 return;
             }
@@ -112,29 +116,34 @@ impl State {
             if *slot == Some(state) {
                 *slot = None;
             }
-            self.release_cgroup(css.cgroup);
+            self.cgroups[css.cgroup].held -= 1;
+            self.drop_cgroups(css.cgroup);
             let Some(parent) = css.parent else { return };
-            self.states[parent].children.remove(&state);
+            let above = &mut self.states[parent];
+            above.children.remove(&state);
+            for (kept, sum) in above.gone.iter_mut().zip(css.sums) {
+                *kept += sum;
+            }
             state = parent;
         }
     }
 
-    /// Lets go of a dead cgroup that nothing needs any more.
-    pub(crate) fn release_cgroup(&mut self, at: usize) {
-        let Some(cgroup) = self.cgroups.get(at) else { return };
-        let needed = cgroup.live || self.options.remember;
-        // A dead one below needs its path.
-        if !needed && cgroup.dying_descendants == 0 && cgroup.states.iter().all(Option::is_none) {
+    /// Drops a dead cgroup, and those above, that nothing needs any more.
+    pub(crate) fn drop_cgroups(&mut self, mut at: usize) {
+        while !self.options.remember {
+            let Some(cgroup) = self.cgroups.get(at) else { return };
+            // A dead one below needs its path.
+            if cgroup.live || cgroup.held > 0 || cgroup.dying_descendants > 0 {
+                return;
+            }
+            let above: Vec<_> = self.above(at).collect();
             let cgroup = self.cgroups.remove(at);
             self.by_id.remove(&cgroup.id);
-            let above: Vec<_> =
-                std::iter::successors(cgroup.parent, |at| self.cgroups[*at].parent).collect();
-            for at in &above {
-                self.cgroups[*at].dying_descendants -= 1;
+            for at in above {
+                self.cgroups[at].dying_descendants -= 1;
             }
-            if let Some(parent) = cgroup.parent {
-                self.release_cgroup(parent);
-            }
+            let Some(parent) = cgroup.parent else { return };
+            at = parent;
         }
     }
 

@@ -141,9 +141,6 @@ impl State {
             for notice in &mut css.notices {
                 notice.unbind();
             }
-        }
-        // Those that are let go of let go of the cgroup, but it may have had none.
-        for state in states.into_iter().flatten() {
             self.release_state(state);
         }
         self.release_cgroup(at);
@@ -216,6 +213,7 @@ impl Cgroup {
             subtree_control: Controllers::empty(),
             subtree_mask: Controllers::empty(),
             states: [None; crate::event::CONTROLLERS],
+            held: 0,
             visible: Controllers::empty(),
             former: Vec::new(),
         }

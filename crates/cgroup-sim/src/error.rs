@@ -30,6 +30,18 @@ pub enum Error {
         /// The number.
         pid: u32,
     },
+    /// A defect of this crate: a sum is not the sum of its parts.
+    #[error("cgroup {id}: {what} is {found}, its parts are {expected}")]
+    Unbalanced {
+        /// The cgroup's id.
+        id: u64,
+        /// What is summed up.
+        what: &'static str,
+        /// The sum.
+        found: u64,
+        /// Of the parts.
+        expected: u64,
+    },
     /// A rule of cgroup v2 forbids it.
     #[error("{what}: refused")]
     Refused {
@@ -49,6 +61,7 @@ impl Error {
             Self::NoCgroup { .. } => Errno::NOENT,
             Self::NoController { .. } => Errno::OPNOTSUPP,
             Self::NoTask { .. } => Errno::SRCH,
+            Self::Unbalanced { .. } => Errno::IO,
             Self::Refused { errno, .. } => *errno,
         }
     }

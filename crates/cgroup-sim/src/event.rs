@@ -83,6 +83,8 @@ pub enum Event {
     MemoryOomKill,
     /// The cgroup was killed as one.
     MemoryOomGroupKill,
+    /// A socket was slowed down for its memory.
+    MemorySockThrottled,
     /// `memory.swap.high` was breached.
     SwapHigh,
     /// `memory.swap.max` was reached.
@@ -98,7 +100,7 @@ pub enum Event {
 }
 
 /// How many events there are.
-pub(crate) const EVENTS: usize = 12;
+pub(crate) const EVENTS: usize = 13;
 
 impl Event {
     /// All of them.
@@ -109,6 +111,7 @@ impl Event {
         Self::MemoryOom,
         Self::MemoryOomKill,
         Self::MemoryOomGroupKill,
+        Self::MemorySockThrottled,
         Self::SwapHigh,
         Self::SwapMax,
         Self::SwapFail,
@@ -147,6 +150,7 @@ impl Event {
             Self::MemoryOom => "oom",
             Self::MemoryOomKill => "oom_kill",
             Self::MemoryOomGroupKill => "oom_group_kill",
+            Self::MemorySockThrottled => "sock_throttled",
             Self::SwapFail => "fail",
             Self::MemoryMax
             | Self::SwapMax

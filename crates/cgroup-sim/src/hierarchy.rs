@@ -104,7 +104,10 @@ impl Hierarchy {
 
     /// Changes the mount options (`mount -o remount`).
     pub fn remount(&self, options: MountOptions) {
-        self.shared.with(|state| state.options.mount = options);
+        self.shared.with(|state| {
+            state.was_local |= options.memory_localevents;
+            state.options.mount = options;
+        });
     }
 
     /// Those in force.
@@ -362,6 +365,16 @@ impl Hierarchy {
             }
             work(state).map_err(|errno| Error::Refused { what, errno })
         })
+    }
+
+    /// Checks that every counter, sum and total is what its parts make it: in each controller's
+    /// states `sum = local + Σ sums below`, dead ones among them; memory, swap, tasks, populated and
+    /// frozen counts likewise. Takes time for every cgroup and task.
+    ///
+    /// # Errors
+    /// A defect of this crate, and where.
+    pub fn check_conservation(&self) -> Result<(), Error> {
+        self.shared.look(State::check_conservation)
     }
 
     /// All cgroups that ever were, in the order of birth, if they are remembered

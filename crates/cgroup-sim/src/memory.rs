@@ -18,11 +18,9 @@ const RETRIES: u32 = 16;
 /// Kernel: 1 << `PAGE_ALLOC_COSTLY_ORDER`.
 const CHEAP: u64 = 8;
 
-/// What memory is used for.
+/// What memory that is no task's is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// A task's own: goes with it, and can only be swapped.
-    Anonymous,
     /// Clean pages of files: stays with the cgroup, and can be reclaimed.
     Cache,
     /// Sockets and other memory of the kernel: stays with the cgroup until it is given back.
@@ -179,7 +177,6 @@ impl State {
         let Some(state) = self.effective(at, Controllers::MEMORY) else { return Ok(()) };
         self.try_charge(state, pages)?;
         self.own(state, |own| match kind {
-            Use::Anonymous => own.anonymous += pages,
             Use::Cache => own.cache += pages,
             Use::Kernel => own.kernel += pages,
         });
@@ -193,7 +190,6 @@ impl State {
         let mut given = 0;
         self.own(state, |own| {
             let has = match kind {
-                Use::Anonymous => &mut own.anonymous,
                 Use::Cache => &mut own.cache,
                 Use::Kernel => &mut own.kernel,
             };

@@ -28,7 +28,7 @@ pub enum Surface {
     Notifying,
 }
 
-/// Processes that exist beside the simulated ones.
+/// Processes that exist beside the simulated ones. Its methods may not call the hierarchy.
 pub trait Processes: Send + Sync {
     /// A number that no simulated task has was written to `cgroup.procs`. If it becomes a task of
     /// the hierarchy, whoever says so ends it with [`Hierarchy::exit`](crate::Hierarchy::exit).

@@ -62,6 +62,8 @@ pub(crate) struct Cgroup {
     pub(crate) subtree_mask: Controllers,
     /// The controllers' states, by [`Controllers::index`].
     pub(crate) states: [Option<usize>; CONTROLLERS],
+    /// How many states refer to it, killed ones among them.
+    pub(crate) held: u32,
     /// Those whose files are there.
     pub(crate) visible: Controllers,
     /// States that were killed by a disable, and are remembered; latest last.
@@ -88,6 +90,9 @@ pub(crate) struct Freezer {
 struct Aftermath {
     removed: Vec<Arc<Node>>,
     killed: Vec<u32>,
+    /// States and dead cgroups that may be needed no more.
+    states: Vec<usize>,
+    cgroups: Vec<usize>,
 }
 
 /// A hierarchy (kernel: `struct cgroup_root`).
@@ -103,6 +108,8 @@ pub(crate) struct State {
     pub(crate) next_pid: u32,
     /// Bytes of swap in use.
     pub(crate) swapped: u64,
+    /// Whether `memory_localevents` ever was in force.
+    pub(crate) was_local: bool,
     pub(crate) lives: Lives,
     pub(crate) journal: Journal,
     pub(crate) files: Vec<(file::File, Arc<dyn Attribute>)>,
@@ -124,6 +131,7 @@ impl Shared {
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         let mut state = lock(&self.state);
         let result = work(&mut state);
+        state.let_go();
         let aftermath = std::mem::take(&mut state.aftermath);
         let processes = match aftermath.killed.is_empty() {
             true => None,
@@ -153,6 +161,7 @@ impl State {
     fn new(options: Options, files: Files) -> Self {
         let remember = options.remember;
         let journal = options.journal;
+        let was_local = options.mount.memory_localevents;
         Self {
             next_pid: options.first_pid,
             options,
@@ -163,6 +172,7 @@ impl State {
             states: Slab::new(),
             tasks: HashMap::new(),
             swapped: 0,
+            was_local,
             lives: Lives::new(remember),
             journal: Journal::new(journal),
             files,
@@ -246,6 +256,25 @@ impl State {
             }
         }
         self.now = self.now.max(to);
+    }
+
+    /// A state of a controller may be needed no more. It keeps its place until the work is done.
+    pub(crate) fn release_state(&mut self, state: usize) {
+        self.aftermath.states.push(state);
+    }
+
+    /// A dead cgroup may be needed no more.
+    pub(crate) fn release_cgroup(&mut self, at: usize) {
+        self.aftermath.cgroups.push(at);
+    }
+
+    fn let_go(&mut self) {
+        for state in std::mem::take(&mut self.aftermath.states) {
+            self.drop_states(state);
+        }
+        for at in std::mem::take(&mut self.aftermath.cgroups) {
+            self.drop_cgroups(at);
+        }
     }
 
     /// A file or directory is removed when the lock is free.

@@ -22,7 +22,9 @@ pub(crate) struct Task {
     pub(crate) killable: bool,
     /// It is of the real system.
     pub(crate) adopted: bool,
-    /// Its memory, by the states it was charged to; only of a process's first thread.
+    /// Of a process's first thread: the others.
+    pub(crate) others: Vec<u32>,
+    /// Of a process's first thread: its memory, by the states it was charged to.
     pub(crate) charges: Vec<Charge>,
 }
 
@@ -37,8 +39,12 @@ impl State {
             freezable: true,
             killable: true,
             adopted,
+            others: Vec::new(),
             charges: Vec::new(),
         };
+        if let Some(first) = self.tasks.get_mut(&process) {
+            first.others.push(pid);
+        }
         self.tasks.insert(pid, task);
         self.put_task(pid, at);
         // Into a frozen cgroup it comes frozen, without a moment in between (kernel:
@@ -104,20 +110,11 @@ impl State {
         Ok(())
     }
 
-    /// The threads of a process, by number.
-    pub(crate) fn threads(&self, process: u32) -> Vec<u32> {
-        // Those of most are one and have its number.
-        let of = |task: &Task| task.process == process;
-        let mut threads: Vec<_> = match self.tasks.get(&process) {
-            Some(task) => {
-                let domain = self.domain(task.cgroup);
-                let tasks = self.subtree(domain).into_iter().flat_map(|at| &self.cgroups[at].tasks);
-                tasks.copied().filter(|pid| self.tasks.get(pid).is_some_and(of)).collect()
-            }
-            None => self.tasks.iter().filter(|(_, task)| of(task)).map(|(pid, _)| *pid).collect(),
-        };
-        threads.sort_unstable();
-        threads
+    /// The threads of a process, the first last.
+    fn threads(&self, process: u32) -> Vec<u32> {
+        let mut threads = self.tasks.get(&process).map(|first| first.others.clone());
+        threads.iter_mut().for_each(|threads| threads.push(process));
+        threads.unwrap_or_default()
     }
 
     /// A signal that ends a process (kernel: `send_sig(SIGKILL)`).

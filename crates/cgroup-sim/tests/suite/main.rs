@@ -2,9 +2,14 @@
 //! holds the crate to.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod conservation;
+mod control;
 mod counting;
+mod freezing;
 mod life;
 mod limiter;
+mod memory;
+mod tasks;
 
 use cgroup_sim::{Event, Hierarchy, Options};
 use fsnotify::{Account, Limits, inotify};

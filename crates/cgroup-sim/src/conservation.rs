@@ -1,0 +1,123 @@
+//! What always holds: nothing is counted that did not happen, and nothing is lost on the way up.
+
+use crate::{Controllers, Error, Event, controller::Body, memory::PAGE, state::State};
+
+impl State {
+    /// Checks all sums, and says where the first is wrong.
+    pub(crate) fn check_conservation(&self) -> Result<(), Error> {
+        for (state, css) in &self.states {
+            self.check_counters(state)?;
+            match &css.body {
+                Body::Memory(_) => self.check_memory(state)?,
+                Body::Pids(pids) if css.online => {
+                    let tasks = self.tasks_below(css.cgroup);
+                    balance(css.id, "pids.current", pids.current, tasks)?;
+                }
+                Body::Pids(_) | Body::Plain => {}
+            }
+        }
+        for (at, cgroup) in &self.cgroups {
+            if cgroup.live {
+                self.check_cgroup(at)?;
+            }
+        }
+        self.check_truth()
+    }
+
+    /// A sum is what was counted here and in all below, also in those that are gone.
+    fn check_counters(&self, state: usize) -> Result<(), Error> {
+        let css = &self.states[state];
+        // The root sums nothing up.
+        if css.parent.is_none() {
+            return Ok(());
+        }
+        for event in Event::ALL
+            .into_iter()
+            .filter(|event| event.controller() == css.controller && *event != Event::PidsForkFail)
+        {
+            let slot = event.slot();
+            let below = css.children.iter().map(|child| self.states[*child].sums[slot]);
+            let all = css.local[slot] + css.gone[slot] + below.sum::<u64>();
+            let sum = css.sums[slot];
+            // What was counted under memory_localevents did not go up.
+            let kept = css.controller == Controllers::MEMORY && self.was_local;
+            if sum > all || sum < css.local[slot] || (sum < all && !kept) {
+                return unbalanced(css.id, event.key(), sum, all);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_memory(&self, state: usize) -> Result<(), Error> {
+        let css = &self.states[state];
+        let Some(memory) = self.memory_at(state) else { return Ok(()) };
+        let below: Vec<_> =
+            css.children.iter().filter_map(|child| self.memory_at(*child)).collect();
+        let own = memory.own;
+        let usage = own.anonymous + own.cache + own.kernel;
+        let usage = usage + below.iter().map(|memory| memory.usage).sum::<u64>();
+        balance(css.id, "memory.current", memory.usage, usage)?;
+        let swap = own.swap + below.iter().map(|memory| memory.swap).sum::<u64>();
+        balance(css.id, "memory.swap.current", memory.swap, swap)?;
+        let charges = self.tasks.values().flat_map(|task| &task.charges);
+        let (mut anonymous, mut swapped) = (0, 0);
+        for charge in charges.filter(|charge| charge.state == state) {
+            anonymous += charge.anonymous;
+            swapped += charge.swap;
+        }
+        balance(css.id, "memory of tasks", own.anonymous, anonymous)?;
+        balance(css.id, "swap of tasks", own.swap, swapped)?;
+        if css.parent.is_none() {
+            balance(css.id, "swap of the machine", self.swapped, memory.swap * PAGE)?;
+        }
+        Ok(())
+    }
+
+    fn check_cgroup(&self, at: usize) -> Result<(), Error> {
+        let cgroup = &self.cgroups[at];
+        let children: Vec<_> = cgroup.children.values().map(|at| &self.cgroups[*at]).collect();
+        let count = |which: &dyn Fn(&crate::state::Cgroup) -> bool| {
+            children.iter().filter(|child| which(child)).count() as u64
+        };
+        let domains = count(&|child| !child.threaded && child.is_populated());
+        balance(cgroup.id, "populated children", cgroup.populated_domains.into(), domains)?;
+        let threaded = count(&|child| child.threaded && child.is_populated());
+        balance(cgroup.id, "populated threads", cgroup.populated_threaded.into(), threaded)?;
+        let threaded = count(&|child| child.threaded);
+        balance(cgroup.id, "threaded children", cgroup.threaded_children.into(), threaded)?;
+        let below = |of: &dyn Fn(&crate::state::Cgroup) -> u32| {
+            children.iter().map(|child| u64::from(of(child))).sum::<u64>()
+        };
+        let descendants = below(&|child| child.descendants + 1);
+        balance(cgroup.id, "nr_descendants", cgroup.descendants.into(), descendants)?;
+        let frozen = below(&|child| child.freezer.descendants + u32::from(child.freezer.frozen));
+        balance(cgroup.id, "frozen descendants", cgroup.freezer.descendants.into(), frozen)?;
+        let tasks = cgroup.tasks.iter().filter_map(|pid| self.tasks.get(pid));
+        let frozen = tasks.filter(|task| task.frozen).count() as u64;
+        balance(cgroup.id, "frozen tasks", cgroup.freezer.tasks.into(), frozen)
+    }
+
+    /// What is remembered of a cgroup is what its states counted.
+    fn check_truth(&self) -> Result<(), Error> {
+        for life in self.lives.all() {
+            for event in Event::ALL {
+                let of = |css: &&crate::controller::Css| {
+                    css.id == life.id && css.controller == event.controller()
+                };
+                let states = self.states.iter().map(|(_, css)| css).filter(of);
+                let counted = states.map(|css| css.local[event.slot()]).sum();
+                let told = life.counted.get(&event).copied().unwrap_or(0);
+                balance(life.id, event.key(), told, counted)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn balance(id: u64, what: &'static str, found: u64, expected: u64) -> Result<(), Error> {
+    if found == expected { Ok(()) } else { unbalanced(id, what, found, expected) }
+}
+
+fn unbalanced(id: u64, what: &'static str, found: u64, expected: u64) -> Result<(), Error> {
+    Err(Error::Unbalanced { id, what, found, expected })
+}

@@ -1,0 +1,195 @@
+//! Memory: charges, limits, reclaim and the OOM killer.
+
+use cgroup_sim::{Event, Hierarchy, Options, Use};
+use rustix::io::Errno;
+
+use crate::{count, errno, nested, value};
+
+const MB: u64 = 1 << 20;
+
+#[test]
+fn charges_go_up_and_come_back_with_the_task() {
+    let all = nested("+memory");
+    let b = all.mkdir("a/b").unwrap();
+    let pid = all.spawn(b).unwrap();
+    all.allocate(pid, 3 * MB + 1).unwrap();
+    assert_eq!(all.read("a/memory.current").unwrap(), format!("{}\n", 3 * MB + 4096));
+    all.free(pid, MB).unwrap();
+    assert_eq!(all.read("a/b/memory.current").unwrap(), format!("{}\n", 2 * MB + 4096));
+    all.exit(pid).unwrap();
+    assert_eq!(all.read("a/memory.current").unwrap(), "0\n");
+    assert_eq!(all.read("a/b/memory.peak").unwrap(), format!("{}\n", 3 * MB + 4096));
+    all.check_conservation().unwrap();
+}
+
+#[test]
+fn a_breach_of_high_counts_here_and_reclaims() {
+    let all = nested("+memory");
+    let b = all.mkdir("a/b").unwrap();
+    all.write("a/b/memory.high", "2M").unwrap();
+    all.charge(b, Use::Cache, 2 * MB).unwrap();
+    assert_eq!(value(&all, "a/b/memory.events", "high"), 0);
+    let pid = all.spawn(b).unwrap();
+    all.allocate(pid, MB).unwrap();
+    assert_eq!(value(&all, "a/b/memory.events", "high"), 1);
+    assert_eq!(value(&all, "a/memory.events", "high"), 1);
+    assert_eq!(value(&all, "a/memory.events.local", "high"), 0);
+    assert_eq!(all.read("a/b/memory.current").unwrap(), "2097152\n", "cache made room");
+    all.allocate(pid, 2 * MB).unwrap();
+    assert_eq!(value(&all, "a/b/memory.events", "high"), 2, "breached, never refused");
+    all.check_conservation().unwrap();
+}
+
+/// Kernel: `try_charge_memcg`: 1 + 16 rounds before the killer comes.
+#[test]
+fn at_max_the_killer_takes_the_largest_below_the_limit() {
+    let all = nested("+memory");
+    let b = all.mkdir("a/b").unwrap();
+    let c = all.mkdir("a/c").unwrap();
+    let (large, small) = (all.spawn(b).unwrap(), all.spawn(c).unwrap());
+    all.allocate(large, 6 * MB).unwrap();
+    all.write("a/memory.max", "8M").unwrap();
+    all.allocate(small, 4 * MB).unwrap();
+    assert_eq!(all.cgroup_of(large), None);
+    assert_eq!(value(&all, "a/memory.events", "max"), 17);
+    assert_eq!(value(&all, "a/memory.events", "oom"), 1);
+    assert_eq!(value(&all, "a/memory.events.local", "oom"), 1, "where the limit is");
+    assert_eq!(value(&all, "a/memory.events.local", "oom_kill"), 0);
+    assert_eq!(value(&all, "a/b/memory.events.local", "oom_kill"), 1, "where the victim was");
+    assert_eq!(value(&all, "a/c/memory.events", "oom_kill"), 0);
+    assert_eq!(value(&all, "a/b/cgroup.events", "populated"), 0);
+    all.check_conservation().unwrap();
+}
+
+#[test]
+fn who_asks_too_much_dies_of_it_and_who_cannot_be_killed_is_refused() {
+    let all = nested("+memory");
+    let b = all.mkdir("a/b").unwrap();
+    all.write("a/b/memory.max", "1M").unwrap();
+    let pid = all.spawn(b).unwrap();
+    all.set_task(pid, true, false).unwrap();
+    assert_eq!(errno(all.allocate(pid, 2 * MB)), Errno::NOMEM);
+    assert_eq!(value(&all, "a/b/memory.events", "oom"), 1);
+    all.set_task(pid, true, true).unwrap();
+    assert!(all.allocate(pid, 2 * MB).is_err());
+    assert_eq!(all.cgroup_of(pid), None);
+    assert_eq!(value(&all, "a/b/memory.events", "oom_kill"), 1);
+    all.check_conservation().unwrap();
+}
+
+#[test]
+fn a_cgroup_that_goes_as_one_is_killed_whole() {
+    let all = nested("+memory");
+    let b = all.mkdir("a/b").unwrap();
+    all.write("a/b/memory.oom.group", "1").unwrap();
+    all.write("a/b/memory.max", "4M").unwrap();
+    let (one, two) = (all.spawn(b).unwrap(), all.spawn(b).unwrap());
+    all.allocate(one, 3 * MB).unwrap();
+    assert!(all.allocate(two, 3 * MB).is_err());
+    assert_eq!(value(&all, "a/b/memory.events", "oom_group_kill"), 1);
+    assert_eq!(value(&all, "a/b/memory.events", "oom_kill"), 2);
+    assert_eq!(value(&all, "a/b/cgroup.events", "populated"), 0);
+    assert_eq!(errno(all.write("a/b/memory.oom.group", "2")), Errno::INVAL);
+}
+
+#[test]
+fn lowering_max_below_what_is_used_kills() {
+    let all = nested("+memory");
+    let b = all.mkdir("a/b").unwrap();
+    let pid = all.spawn(b).unwrap();
+    all.allocate(pid, 4 * MB).unwrap();
+    all.charge(b, Use::Cache, MB).unwrap();
+    all.write("a/b/memory.max", "4M").unwrap();
+    assert_eq!(value(&all, "a/b/memory.events", "oom"), 0, "the cache was enough");
+    all.write("a/b/memory.max", "1M").unwrap();
+    assert_eq!(value(&all, "a/b/memory.events", "oom_kill"), 1);
+    assert_eq!(value(&all, "a/b/memory.events", "max"), 0);
+    assert_eq!(all.cgroup_of(pid), None);
+}
+
+#[test]
+fn memory_below_low_is_taken_last_and_that_counts() {
+    let all = nested("+memory");
+    let b = all.mkdir("a/b").unwrap();
+    let c = all.mkdir("a/c").unwrap();
+    all.charge(b, Use::Cache, 2 * MB).unwrap();
+    all.charge(c, Use::Cache, 2 * MB).unwrap();
+    all.write("a/b/memory.low", "2M").unwrap();
+    all.write("a/memory.low", "2M").unwrap();
+    all.write("a/memory.max", "2M").unwrap();
+    assert_eq!(value(&all, "a/memory.events", "low"), 0);
+    assert_eq!(all.read("a/b/memory.current").unwrap(), "2097152\n");
+    all.write("a/memory.max", "1M").unwrap();
+    assert_eq!(value(&all, "a/b/memory.events.local", "low"), 1);
+    assert_eq!(all.read("a/b/memory.current").unwrap(), "1048576\n");
+    all.check_conservation().unwrap();
+}
+
+#[test]
+fn swap_takes_what_it_can_and_says_what_it_could_not() {
+    let all = Hierarchy::new(Options { swap: 8 * MB, ..Options::default() });
+    all.write("cgroup.subtree_control", "+memory").unwrap();
+    let a = all.mkdir("a").unwrap();
+    all.write("a/memory.swap.max", "16K").unwrap();
+    all.write("a/memory.swap.high", "8K").unwrap();
+    let pid = all.spawn(a).unwrap();
+    all.allocate(pid, 2 * MB).unwrap();
+    assert_eq!(errno(all.write("a/memory.reclaim", "1M")), Errno::AGAIN);
+    assert_eq!(all.read("a/memory.swap.current").unwrap(), "16384\n");
+    assert_eq!(value(&all, "a/memory.swap.events", "max"), 1);
+    assert_eq!(value(&all, "a/memory.swap.events", "fail"), 1);
+    all.allocate(pid, 4096).unwrap();
+    assert_eq!(value(&all, "a/memory.swap.events", "high"), 1);
+    all.check_conservation().unwrap();
+    all.exit(pid).unwrap();
+    assert_eq!(all.read("a/memory.swap.current").unwrap(), "0\n");
+    all.check_conservation().unwrap();
+}
+
+#[test]
+fn the_dead_hold_memory_until_it_is_taken_and_are_then_forgotten() {
+    let all = Hierarchy::new(Options::default());
+    all.write("cgroup.subtree_control", "+memory").unwrap();
+    all.mkdir("a").unwrap();
+    all.write("a/cgroup.subtree_control", "+memory").unwrap();
+    let b = all.mkdir("a/b").unwrap();
+    all.charge(b, Use::Kernel, MB).unwrap();
+    all.rmdir("a/b").unwrap();
+    assert_eq!(value(&all, "a/cgroup.stat", "nr_dying_descendants"), 1);
+    all.count(b, Event::MemoryMax, 1).unwrap();
+    assert_eq!(value(&all, "a/memory.events", "max"), 1);
+    all.uncharge(b, Use::Kernel, MB).unwrap();
+    assert_eq!(value(&all, "a/cgroup.stat", "nr_dying_descendants"), 0);
+    assert!(all.count(b, Event::MemoryMax, 1).is_err(), "gone for good");
+    count(&all, "a", Event::MemoryHigh, 1);
+    all.check_conservation().unwrap();
+}
+
+/// The state of a dead cgroup is charged, and its last page reclaimed for that charge.
+#[test]
+fn a_dead_cgroup_reclaimed_while_it_is_charged_stays_whole() {
+    let all = Hierarchy::new(Options::default());
+    all.write("cgroup.subtree_control", "+memory").unwrap();
+    all.mkdir("a").unwrap();
+    all.write("a/cgroup.subtree_control", "+memory").unwrap();
+    let b = all.mkdir("a/b").unwrap();
+    all.charge(b, Use::Cache, MB).unwrap();
+    all.rmdir("a/b").unwrap();
+    all.write("a/memory.max", "1M").unwrap();
+    all.charge(b, Use::Kernel, MB).unwrap();
+    assert_eq!(all.read("a/memory.current").unwrap(), "1048576\n");
+    all.check_conservation().unwrap();
+}
+
+#[test]
+fn what_limits_take() {
+    let all = nested("+memory");
+    for (text, shown) in [("1k", "0"), ("4097", "4096"), ("1G", "1073741824"), ("max", "max")] {
+        all.write("a/memory.high", text).unwrap();
+        assert_eq!(all.read("a/memory.high").unwrap(), format!("{shown}\n"));
+    }
+    for text in ["", "x", "-1", "1 M", "1MM"] {
+        assert_eq!(errno(all.write("a/memory.high", text)), Errno::INVAL, "{text}");
+    }
+    assert_eq!(errno(all.write("a/memory.current", "1")), Errno::INVAL);
+}
