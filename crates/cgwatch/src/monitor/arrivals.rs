@@ -29,6 +29,10 @@ impl<W: World> Monitor<W> {
             if self.books.living(key).is_none() {
                 continue;
             }
+            if !self.goes_deeper(key) {
+                self.begin_kin(key); // all there is to know of its children
+                continue;
+            }
             match self.open(key) {
                 Ok(Some(mut dir)) => {
                     let children = self.list_few(key, &mut dir);
@@ -55,6 +59,9 @@ impl<W: World> Monitor<W> {
 
     /// Of a directory that is dead, all bearers of all names are dead.
     fn take_names_of_dead(&mut self, dir: NodeKey, names: IndexMap<Box<[u8]>, Records>) {
+        if !self.goes_deeper(dir) {
+            return;
+        }
         for (name, records) in names {
             let known = self.books.child(dir, &name);
             let known_ahead = known.and_then(|key| self.books.get(key)).map(|node| node.ahead);

@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cgwatch::Options;
-use contract::awaited;
+use cgwatch::{Depth, Event, Options, Watcher};
+use contract::{awaited, hold_against};
 
 use super::judge;
-use crate::{Environment, Failure, Recording, Scenario, Tree};
+use crate::{Environment, Failure, Recording, Scenario, Tree, failure::ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("births-existing", existing),
@@ -17,6 +17,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("births-short-lives", short_lives),
     Scenario::new("births-same-path", same_path),
     Scenario::new("births-strange-names", strange_names),
+    Scenario::new("births-below-the-depth", below_the_depth),
 ];
 
 /// What is there before the watch begins is told as existing, and its end like any other.
@@ -118,4 +119,37 @@ fn strange_names(environment: &Environment) -> Result<(), Failure> {
     let longest = tree.make("n".repeat(255))?;
     recording.until_appeared(&longest)?;
     judge(recording, &tree).map(drop)
+}
+
+/// What is deeper than was asked for is never told, and never costs a watch.
+fn below_the_depth(environment: &Environment) -> Result<(), Failure> {
+    for depth in 0..3_usize {
+        let tree = Tree::plant(environment)?;
+        let mut watcher = Watcher::new(Options::new())?;
+        watcher.add(tree.path(), Depth::AtMost(depth as u16))?;
+        let recording = Recording::of(environment, watcher);
+        for round in 0..5 {
+            let made = tree.make_all(&format!("{round}/a/b/c"))?;
+            for cgroup in &made[..depth] {
+                recording.until_appeared(cgroup)?;
+            }
+            for cgroup in made.iter().rev() {
+                tree.remove(cgroup)?;
+            }
+            for cgroup in &made[..depth] {
+                recording.until_removed(cgroup)?;
+            }
+        }
+        tree.remove(tree.root())?;
+        recording.until_over()?;
+        let (events, _) = recording.stop()?;
+        hold_against(&events, &tree.truth())?;
+        let levels = |event: &Event| {
+            let path = event.kind.cgroup().map(|cgroup| cgroup.path.as_bytes().to_vec());
+            path.unwrap_or_default().split(|byte| *byte == b'/').filter(|n| !n.is_empty()).count()
+        };
+        let deeper = events.iter().find(|event| levels(event) > depth);
+        ensure!(deeper.is_none(), "deeper than {depth}: {deeper:?}");
+    }
+    Ok(())
 }
