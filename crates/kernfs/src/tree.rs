@@ -116,6 +116,12 @@ impl Tree {
         self.core.options.profile.capabilities()
     }
 
+    /// What `mkdir`, `rmdir` and `rename` do, for servers of other mounts.
+    #[must_use]
+    pub fn system_calls(&self) -> Option<Arc<dyn SystemCalls>> {
+        self.core.options.system_calls.clone()
+    }
+
     /// Mounts the tree: one more view with a cache and marks of its own.
     #[must_use]
     pub fn mount(&self) -> SuperBlock {

@@ -60,6 +60,9 @@ impl Environment {
             Requirement::Guest => self.guest,
             Requirement::Host => !self.guest,
             Requirement::Command => self.command.is_some(),
+            Requirement::Fuse => {
+                fs::File::options().read(true).write(true).open("/dev/fuse").is_ok()
+            }
             Requirement::UserNamespace => Path::new("/proc/self/ns/user").exists(),
         }
     }

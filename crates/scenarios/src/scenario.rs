@@ -63,6 +63,8 @@ pub enum Requirement {
     Command,
     /// User namespaces.
     UserNamespace,
+    /// `/dev/fuse`, and the right to mount.
+    Fuse,
 }
 
 impl fmt::Display for Requirement {
@@ -75,6 +77,7 @@ impl fmt::Display for Requirement {
             Self::Host => "not in a guest",
             Self::Command => "the command cgwatch is not built",
             Self::UserNamespace => "no user namespaces",
+            Self::Fuse => "no /dev/fuse",
         })
     }
 }

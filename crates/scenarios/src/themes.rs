@@ -10,6 +10,7 @@ mod limits;
 mod local_events;
 mod memory;
 mod model;
+mod mount;
 mod overflow;
 mod reader;
 mod reclaim;
@@ -36,6 +37,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         reclaim::SCENARIOS,
         input::SCENARIOS,
         model::SCENARIOS,
+        mount::SCENARIOS,
     ]
     .concat()
 }

@@ -1,0 +1,283 @@
+//! What is to be raised as kernel events, and the two threads that do it
+//! (kernel: the list of `kernfs_notify_workfn`).
+//!
+//! The tree's worker fills the queues and never waits. A node has at most one
+//! place in the queue of changes, so a client that holds everything up costs
+//! no memory beyond that.
+//!
+//! While a client's `rmdir` of a directory is in flight, what the worker says
+//! of that directory and all below it is held in the [`Removal`]. The worker
+//! tells children before parents, so the removal is whole when the directory
+//! itself is told; then the removals thread takes it. What the changes thread
+//! had queued, or is at, for a file of that directory is done again there, by
+//! handle, since it may be waiting for the directory's lock.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Condvar, Mutex},
+};
+
+use fuser::{Errno, ReplyEmpty};
+use kernfs::Node;
+
+use crate::{kick::Kick, known::Known, lock::lock, shared::Shared};
+
+/// What a node has to tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) modified: bool,
+    pub(crate) removed: bool,
+}
+
+/// A client's `rmdir` in flight.
+pub(crate) struct Removal {
+    directory: Arc<Node>,
+    /// In the order in which the worker told it.
+    held: Vec<(Arc<Node>, Pending)>,
+    /// Not before the tree has done it.
+    reply: Option<ReplyEmpty>,
+    /// Whether the worker told the directory itself.
+    told: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Queues {
+    state: Mutex<State>,
+    change: Condvar,
+    removal: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    changes: VecDeque<Arc<Node>>,
+    pending: HashMap<u64, Pending>,
+    /// The node that the changes thread is at, and what it tells of it.
+    current: Option<(u64, Pending)>,
+    /// By the directory's id.
+    in_flight: HashMap<u64, Removal>,
+    removals: VecDeque<Removal>,
+    closed: bool,
+}
+
+impl State {
+    /// The `rmdir` in flight that a node falls under.
+    fn removal_of(&mut self, node: &Arc<Node>) -> Option<&mut Removal> {
+        if self.in_flight.is_empty() {
+            return None;
+        }
+        let mut at = Some(Arc::clone(node));
+        while let Some(above) = at {
+            if self.in_flight.contains_key(&above.id()) {
+                return self.in_flight.get_mut(&above.id());
+            }
+            at = above.parent();
+        }
+        None
+    }
+
+    fn queue(&mut self, node: &Arc<Node>, add: Pending) {
+        let pending = self.pending.entry(node.id()).or_default();
+        if *pending == Pending::default() {
+            self.changes.push_back(Arc::clone(node));
+        }
+        pending.modified |= add.modified;
+        pending.removed |= add.removed;
+    }
+}
+
+const MODIFIED: Pending = Pending { modified: true, removed: false };
+const REMOVED: Pending = Pending { modified: false, removed: true };
+
+impl Queues {
+    pub(crate) fn modified(&self, node: &Arc<Node>) {
+        let mut state = lock(&self.state);
+        match state.removal_of(node) {
+            Some(removal) => removal.held.push((Arc::clone(node), MODIFIED)),
+            None => {
+                state.queue(node, MODIFIED);
+                self.change.notify_one();
+            }
+        }
+    }
+
+    pub(crate) fn removed(&self, node: &Arc<Node>, known: &Known) {
+        let mut state = lock(&self.state);
+        let Some(removal) = state.removal_of(node) else {
+            // Nobody can watch what the kernel does not know, unless it will
+            // be made known by a modification that is still to be told.
+            let to_tell = state.pending.contains_key(&node.id());
+            let told_now = state.current.is_some_and(|(id, _)| id == node.id());
+            if known.contains(node.id()) || to_tell || told_now {
+                state.queue(node, REMOVED);
+                self.change.notify_one();
+            }
+            return;
+        };
+        removal.held.push((Arc::clone(node), REMOVED));
+        let id = node.id();
+        if id == removal.directory.id() {
+            removal.told = true;
+            self.finish_if_whole(&mut state, id);
+        }
+    }
+
+    /// A client's `rmdir` begins: what is told of the directory is held.
+    /// `false` if another one is in flight, which cannot be while the kernel
+    /// holds the directory's lock.
+    pub(crate) fn begin_removal(&self, directory: &Arc<Node>) -> bool {
+        let mut state = lock(&self.state);
+        if state.in_flight.contains_key(&directory.id()) {
+            return false;
+        }
+        let removal = Removal {
+            directory: Arc::clone(directory),
+            held: Vec::new(),
+            reply: None,
+            told: false,
+        };
+        state.in_flight.insert(directory.id(), removal);
+        true
+    }
+
+    /// The tree did not remove it; what was held is told as usual.
+    pub(crate) fn cancel_removal(&self, directory: &Node, known: &Known) {
+        let removal = lock(&self.state).in_flight.remove(&directory.id());
+        for (node, pending) in removal.into_iter().flat_map(|removal| removal.held) {
+            if pending.modified {
+                self.modified(&node);
+            }
+            if pending.removed {
+                self.removed(&node, known);
+            }
+        }
+    }
+
+    /// The tree removed it: the reply is due when all of it was told.
+    pub(crate) fn complete_removal(&self, directory: &Node, reply: ReplyEmpty) {
+        let mut state = lock(&self.state);
+        if let Some(removal) = state.in_flight.get_mut(&directory.id()) {
+            removal.reply = Some(reply);
+            self.finish_if_whole(&mut state, directory.id());
+        }
+    }
+
+    fn finish_if_whole(&self, state: &mut State, directory: u64) {
+        let whole = |removal: &Removal| removal.told && removal.reply.is_some();
+        if state.in_flight.get(&directory).is_some_and(whole)
+            && let Some(removal) = state.in_flight.remove(&directory)
+        {
+            state.removals.push_back(removal);
+            self.removal.notify_one();
+        }
+    }
+
+    /// Nodes that wait for the changes thread.
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.state).changes.len()
+    }
+
+    /// Ends both threads. Clients that wait for an `rmdir` get `EIO`.
+    pub(crate) fn close(&self) {
+        let mut state = lock(&self.state);
+        state.closed = true;
+        state.changes.clear();
+        state.pending.clear();
+        let dropped = (std::mem::take(&mut state.in_flight), std::mem::take(&mut state.removals));
+        self.change.notify_all();
+        self.removal.notify_all();
+        drop(state);
+        // Their replies answer themselves.
+        drop(dropped);
+    }
+
+    /// The next change; `None` at the end.
+    fn next_change(&self) -> Option<(Arc<Node>, Pending)> {
+        let mut state = lock(&self.state);
+        state.current = None;
+        loop {
+            if state.closed {
+                return None;
+            }
+            while let Some(node) = state.changes.pop_front() {
+                // Another may have taken what there was to tell.
+                if let Some(pending) = state.pending.remove(&node.id()) {
+                    state.current = Some((node.id(), pending));
+                    return Some((node, pending));
+                }
+            }
+            state = self.change.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+    }
+
+    fn next_removal(&self) -> Option<Removal> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(removal) = state.removals.pop_front() {
+                return Some(removal);
+            }
+            state = self.removal.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+    }
+
+    /// Takes over what the changes thread was to tell of a node. Whether it
+    /// was modified.
+    fn take_over(&self, node: &Node) -> bool {
+        let mut state = lock(&self.state);
+        let queued = state.pending.remove(&node.id()).is_some_and(|pending| pending.modified);
+        let current = state.current.is_some_and(|(id, now)| id == node.id() && now.modified);
+        queued || current
+    }
+
+    fn requeue_removed(&self, node: &Arc<Node>) {
+        lock(&self.state).queue(node, REMOVED);
+        self.change.notify_one();
+    }
+}
+
+/// The life of the changes thread.
+pub(crate) fn tell_changes(shared: &Arc<Shared>, kick: &Kick) {
+    let _own = crate::OwnThread::enter(shared);
+    while let Some((node, pending)) = shared.queues.next_change() {
+        if pending.modified {
+            kick.modify(shared, &node);
+        }
+        if pending.removed {
+            kick.remove(shared, &node);
+        }
+    }
+}
+
+/// The life of the removals thread.
+pub(crate) fn finish_removals(shared: &Arc<Shared>, kick: &Kick) {
+    let _own = crate::OwnThread::enter(shared);
+    while let Some(Removal { directory, held, reply, .. }) = shared.queues.next_removal() {
+        let known = |node: &Node| shared.known.contains(node.id());
+        let files = |(node, _): &&(Arc<Node>, Pending)| !node.is_dir() && known(node);
+        let mut dead = Vec::new();
+        for (node, pending) in held.iter().filter(files) {
+            if shared.queues.take_over(node) || pending.modified {
+                kick.modify_by_handle(node);
+            }
+            if pending.removed {
+                dead.push(Arc::clone(node));
+            }
+        }
+        kick.unlink_all(shared, &dead);
+        match reply {
+            Some(reply) if directory.is_removed() => reply.ok(),
+            Some(reply) => reply.error(Errno::EIO),
+            None => {}
+        }
+        // Now that the kernel has dropped what nobody holds: what is held by
+        // open files must say so at their close. And directories below, which
+        // needs the locks that the kernel held.
+        for (node, pending) in &held {
+            if pending.removed && known(node) && node.id() != directory.id() {
+                shared.queues.requeue_removed(node);
+            }
+        }
+    }
+}

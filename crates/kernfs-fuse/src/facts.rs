@@ -1,0 +1,58 @@
+//! What `stat` says of a node.
+
+use std::time::Duration;
+
+use fuser::{FileAttr, FileType, Generation, INodeNo};
+use kernfs::Node;
+
+use crate::known::Times;
+
+/// An id is given once, as on 64-bit Linux, where kernfs's generation is 1.
+pub(crate) const GENERATION: Generation = Generation(1);
+
+/// How long the kernel may believe a name or an attribute: whatever changes
+/// either is told to it.
+const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long what is said of this node may be believed.
+pub(crate) fn validity(node: &Node) -> Duration {
+    if node.is_removed() { Duration::ZERO } else { LONG }
+}
+
+pub(crate) fn kind(node: &Node) -> FileType {
+    if node.is_dir() { FileType::Directory } else { FileType::RegularFile }
+}
+
+/// A removed node has no links: this is what makes the kernel announce it.
+fn links(node: &Node) -> u32 {
+    match (node.is_removed(), node.is_dir()) {
+        (true, _) => 0,
+        (false, false) => 1,
+        (false, true) => {
+            let directories = node.all_children().iter().filter(|child| child.is_dir()).count();
+            u32::try_from(directories + 2).unwrap_or(u32::MAX)
+        }
+    }
+}
+
+pub(crate) fn of(node: &Node, times: Times) -> FileAttr {
+    let permissions = node.permissions();
+    FileAttr {
+        ino: INodeNo(node.id()),
+        // Content is computed when it is read.
+        size: 0,
+        blocks: 0,
+        atime: times.accessed,
+        mtime: times.modified,
+        ctime: times.changed,
+        crtime: times.changed,
+        kind: kind(node),
+        perm: permissions.mode,
+        nlink: links(node),
+        uid: permissions.uid,
+        gid: permissions.gid,
+        rdev: 0,
+        blksize: 4096,
+        flags: 0,
+    }
+}

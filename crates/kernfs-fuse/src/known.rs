@@ -1,0 +1,151 @@
+//! Nodes that the kernel has an inode of, or is about to.
+//!
+//! A watch pins the kernel's inode, and the kernel says `FORGET` only when it
+//! is gone: who is not known here has no watcher. The kernel's count of
+//! look-ups is kept per node (kernel: `fuse_inode->nlookup`).
+//!
+//! Invariant: a node is entered *before* it is asked whether it was removed,
+//! and a removal asks whether a node is known *after* the node says that it is
+//! removed. So a node that is looked up while it is removed is either not
+//! given to the kernel or announced to it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
+
+use kernfs::Node;
+
+use crate::lock::lock;
+
+pub(crate) struct Known(Mutex<State>);
+
+struct State {
+    nodes: HashMap<u64, Entry>,
+    /// Removed nodes that the look-ups of a thread of our own find, now.
+    revealed: Vec<(u32, Arc<Node>)>,
+}
+
+struct Entry {
+    node: Arc<Node>,
+    lookups: u64,
+    times: Times,
+}
+
+/// What the kernel was told of a node's times: when it was first looked up,
+/// as kernfs does, until someone sets them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) accessed: SystemTime,
+    pub(crate) modified: SystemTime,
+    pub(crate) changed: SystemTime,
+}
+
+impl Times {
+    fn now() -> Self {
+        let now = SystemTime::now();
+        Self { accessed: now, modified: now, changed: now }
+    }
+}
+
+impl Known {
+    /// The root is known for ever.
+    pub(crate) fn new(root: &Arc<Node>) -> Self {
+        let entry = Entry { node: Arc::clone(root), lookups: 1, times: Times::now() };
+        let nodes = HashMap::from([(root.id(), entry)]);
+        Self(Mutex::new(State { nodes, revealed: Vec::new() }))
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<Node>> {
+        lock(&self.0).nodes.get(&id).map(|entry| Arc::clone(&entry.node))
+    }
+
+    pub(crate) fn times(&self, id: u64) -> Times {
+        lock(&self.0).nodes.get(&id).map_or_else(Times::now, |entry| entry.times)
+    }
+
+    pub(crate) fn set_times(&self, id: u64, change: impl FnOnce(&mut Times)) {
+        if let Some(entry) = lock(&self.0).nodes.get_mut(&id) {
+            change(&mut entry.times);
+        }
+    }
+
+    pub(crate) fn contains(&self, id: u64) -> bool {
+        lock(&self.0).nodes.contains_key(&id)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.0).nodes.len()
+    }
+
+    /// One look-up more is answered with this node.
+    pub(crate) fn add(&self, node: &Arc<Node>) {
+        let mut state = lock(&self.0);
+        let entry = state.nodes.entry(node.id()).or_insert_with(|| Entry {
+            node: Arc::clone(node),
+            lookups: 0,
+            times: Times::now(),
+        });
+        entry.lookups += 1;
+    }
+
+    pub(crate) fn forget(&self, id: u64, lookups: u64) {
+        let forgotten = {
+            let mut state = lock(&self.0);
+            let Some(entry) = state.nodes.get_mut(&id) else { return };
+            entry.lookups = entry.lookups.saturating_sub(lookups);
+            if entry.lookups > 0 || id == fuser::INodeNo::ROOT.0 {
+                return;
+            }
+            state.nodes.remove(&id)
+        };
+        // May be the node's end, which takes locks of the tree.
+        drop(forgotten);
+    }
+
+    /// Lets the present thread's look-ups find a removed node where it was, and
+    /// the removed directories that lead to it, for as long as the guard lives.
+    pub(crate) fn reveal(&self, node: &Arc<Node>) -> Revealed<'_> {
+        let mut removed = Vec::new();
+        let mut at = Some(Arc::clone(node));
+        while let Some(node) = at.take_if(|node| node.is_removed()) {
+            at = node.parent();
+            removed.push(node);
+        }
+        let thread = crate::own::thread_id();
+        lock(&self.0).revealed.extend(removed.iter().map(|node| (thread, Arc::clone(node))));
+        Revealed { known: self, thread, removed }
+    }
+
+    /// The node of a name that is revealed to a thread.
+    pub(crate) fn revealed(&self, thread: u32, parent: u64, name: &[u8]) -> Option<Arc<Node>> {
+        let revealed = lock(&self.0).revealed.clone();
+        let is_it = |(to, node): &(u32, Arc<Node>)| {
+            *to == thread
+                && *node.name() == *name
+                && node.parent().is_some_and(|above| above.id() == parent)
+        };
+        revealed.into_iter().find(is_it).map(|(_, node)| node)
+    }
+}
+
+/// See [`Known::reveal`].
+pub(crate) struct Revealed<'k> {
+    known: &'k Known,
+    thread: u32,
+    removed: Vec<Arc<Node>>,
+}
+
+impl Drop for Revealed<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.known.0);
+        for node in &self.removed {
+            let is_it =
+                |(to, other): &(u32, Arc<Node>)| *to == self.thread && Arc::ptr_eq(other, node);
+            if let Some(at) = state.revealed.iter().position(is_it) {
+                state.revealed.swap_remove(at);
+            }
+        }
+    }
+}
