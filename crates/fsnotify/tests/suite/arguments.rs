@@ -62,6 +62,7 @@ fn from_nix(errno: nix::errno::Errno) -> Errno {
     Errno::from_raw_os_error(errno as i32)
 }
 
+/// 3.4 read (NONBLOCK) and inotify_init1(2): every pair of bits.
 #[test]
 fn inotify_init1() {
     let account = Account::new(Limits::default());
@@ -79,6 +80,8 @@ fn inotify_init1() {
     differences.check(496);
 }
 
+/// 3.4 add_watch errors, rm_watch: every pair of bits, on a file and a
+/// directory, watched before or not; and descriptors that nobody gave.
 #[test]
 fn inotify_add_watch_and_rm_watch() {
     let place = tempfile::tempdir_in("/dev/shm").unwrap();
@@ -139,6 +142,8 @@ fn linux_group(flags: InitFlags) -> Result<linux::Fanotify, Errno> {
     linux::Fanotify::init(flags, linux::EventFFlags::empty()).map_err(from_nix)
 }
 
+/// 3.5 info flags: all combinations of the flags there are, and each bit that
+/// is none.
 #[test]
 fn fanotify_init() {
     if !is_privileged() {

@@ -291,6 +291,7 @@ fn only_the_newest_of_a_bucket_are_compared() {
     assert_eq!(last, "CREATE|DELETE 7 N1/name0");
 }
 
+/// 3.5 defaults, with 3.4 queue full: full is full, also for what could merge.
 #[test]
 fn overflow() {
     let world = World::with(limits(1, 1, 2));
@@ -307,6 +308,7 @@ fn overflow() {
     assert_eq!(told(&group), ["MODIFY 7 F2"]);
 }
 
+/// 3.5 defaults: FAN_UNLIMITED_QUEUE.
 #[test]
 fn an_unlimited_queue_takes_all() {
     let world = World::with(limits(1, 1, 0));
@@ -533,6 +535,7 @@ fn marks_go_with_their_object_without_a_word() {
     assert_eq!(refused.errno(), Errno::NOENT);
 }
 
+/// fanotify_mark(2), FAN_MARK_FLUSH.
 #[test]
 fn flush_removes_the_marks_of_one_kind() {
     let world = World::new();
@@ -547,6 +550,7 @@ fn flush_removes_the_marks_of_one_kind() {
     assert_eq!(group.marks(), 0);
 }
 
+/// fanotify_mark(2), FAN_MARK_REMOVE.
 #[test]
 fn a_mark_of_which_nothing_is_left_goes() {
     let world = World::new();

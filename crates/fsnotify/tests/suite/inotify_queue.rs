@@ -15,6 +15,7 @@ fn entry(mask: Mask, dir: &Thing, name: &str, cookie: u32) {
     notify(&Event { cookie, ..Event::in_dir(mask, dir, name.as_bytes()) });
 }
 
+/// 3.4 event record: "len 0 when no name".
 #[test]
 fn record_without_a_name_is_16_bytes() {
     let (inotify, file) = (inotify(), Thing::file());
@@ -48,6 +49,7 @@ fn names_are_closed_and_padded() {
     }
 }
 
+/// 3.4 merge: "only against the tail".
 #[test]
 fn equal_neighbours_merge() {
     let (inotify, file) = (inotify(), Thing::file());
@@ -83,6 +85,7 @@ fn nothing_merges_with_ignored() {
     assert_eq!(drain(&inotify), [seen(wd, Mask::IN_IGNORED), seen(other, Mask::IN_IGNORED)]);
 }
 
+/// 3.4 merge: equal wd.
 #[test]
 fn different_watches_do_not_merge() {
     let (inotify, one, two) = (inotify(), Thing::file(), Thing::file());
@@ -143,6 +146,7 @@ fn overflow_record_comes_back_only_after_it_was_read() {
     assert_eq!(drain(&inotify), [seen(wd, Mask::OPEN), seen(wd, Mask::ACCESS), overflow()]);
 }
 
+/// 3.4 queue full: "max 0 => first event overflows".
 #[test]
 fn a_limit_of_0_overflows_with_the_first_event() {
     let (inotify, file) = (inotify_of(limits(1, 1, 0)), Thing::file());
@@ -168,6 +172,7 @@ fn nothing_merges_with_the_overflow_record() {
     assert_eq!(drain(&inotify), [seen(wd, Mask::MODIFY)]);
 }
 
+/// 3.4 limits: "sampled at inotify_init".
 #[test]
 fn the_limit_is_copied_when_the_instance_is_made() {
     let account = Account::new(limits(1, 1, 1));
@@ -213,6 +218,7 @@ fn a_blocking_read_with_a_small_buffer_is_einval_too() {
     assert!(matches!(inotify.read(&mut [0; 16]), Err(Error::BufferTooSmall { needed: 32, .. })));
 }
 
+/// 3.4 read: "later event too large: returns what fitted".
 #[test]
 fn a_later_record_that_does_not_fit_stays() {
     let (inotify, dir) = (inotify(), Thing::dir());
@@ -225,6 +231,7 @@ fn a_later_record_that_does_not_fit_stays() {
     assert_eq!(drain(&inotify), [named(wd, Mask::CREATE, "name")]);
 }
 
+/// 3.4 read: "empty+blocking sleeps".
 #[test]
 fn a_blocking_read_sleeps_until_something_is_queued() {
     let account = Account::new(Limits::default());
@@ -239,6 +246,7 @@ fn a_blocking_read_sleeps_until_something_is_queued() {
     assert_eq!(reader.join().unwrap(), Ok(16));
 }
 
+/// 3.4 FIONREAD, poll: here a hook in place of the wait queue.
 #[test]
 fn the_hook_runs_each_time_the_queue_stops_being_empty() {
     use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -259,6 +267,7 @@ fn the_hook_runs_each_time_the_queue_stops_being_empty() {
     assert_eq!(calls.load(SeqCst), 2);
 }
 
+/// 3.4 FIONREAD, poll: "IN/RDNORM when non-empty".
 #[cfg(feature = "fd")]
 #[test]
 fn the_descriptor_is_readable_while_records_are_queued() {
@@ -332,6 +341,8 @@ fn dirent_events_carry_the_name_and_the_cookie() {
     assert_eq!(drain(&inotify), [from, (wd, Mask::MOVED_TO, 5, "b".to_owned())]);
 }
 
+/// 3.4 EXCL_UNLINK: "drops events whose data is a path with an unhashed
+/// dentry".
 #[test]
 fn excl_unlink_drops_events_of_an_unlinked_path() {
     let (inotify, dir, file) = (inotify(), Thing::dir(), Thing::file());

@@ -15,6 +15,7 @@ fn errno(result: Result<i32, Error>) -> Errno {
     result.unwrap_err().errno()
 }
 
+/// 3.4 limits: `max_user_instances`.
 #[test]
 fn limit_of_instances_is_emfile() {
     for limit in [0, 1, 3] {
@@ -29,6 +30,7 @@ fn limit_of_instances_is_emfile() {
     }
 }
 
+/// 3.4 limits: `max_user_watches`.
 #[test]
 fn limit_of_watches_is_enospc_and_removal_gives_back() {
     for limit in [0, 1, 2] {
@@ -46,6 +48,7 @@ fn limit_of_watches_is_enospc_and_removal_gives_back() {
     }
 }
 
+/// 3.4 limits: "charged per user and all parent user namespaces".
 #[test]
 fn charges_go_to_the_parent_user_namespaces() {
     let outer = Account::new(limits(1, 1, 10));
@@ -63,6 +66,7 @@ fn charges_go_to_the_parent_user_namespaces() {
     assert_eq!((outer.groups(), outer.marks(), inner.groups(), inner.marks()), (0, 0, 0, 0));
 }
 
+/// 3.4 wd: "idr cyclic from 1". That it starts anew after INT_MAX: `group.rs`.
 #[test]
 fn wd_counts_from_1_and_does_not_come_back() {
     let inotify = inotify();
@@ -72,6 +76,7 @@ fn wd_counts_from_1_and_does_not_come_back() {
     assert_eq!(watch(&inotify, &Thing::file(), WatchMask::MODIFY), 2, "probe: rm 1 -> next 2");
 }
 
+/// 3.4 wd: "same inode again => same wd".
 #[test]
 fn same_object_same_wd() {
     let (inotify, file) = (inotify(), Thing::file());
@@ -80,6 +85,7 @@ fn same_object_same_wd() {
     assert_eq!(inotify.watches(), 1);
 }
 
+/// 3.4 existing watch: "mask replaced, ONESHOT/EXCL_UNLINK flags reset".
 #[test]
 fn mask_of_an_existing_watch_is_replaced() {
     let (inotify, file) = (inotify(), Thing::file());
@@ -93,6 +99,7 @@ fn mask_of_an_existing_watch_is_replaced() {
     assert_eq!(inotify.watches(), 1);
 }
 
+/// 3.4 existing watch: "MASK_ADD: ORed".
 #[test]
 fn mask_add_adds() {
     let (inotify, file) = (inotify(), Thing::file());
@@ -103,6 +110,7 @@ fn mask_add_adds() {
     assert_eq!(drain(&inotify), [seen(wd, Mask::MODIFY), seen(wd, Mask::ATTRIB)]);
 }
 
+/// 3.4 add_watch errors: "MASK_CREATE and exists EEXIST".
 #[test]
 fn mask_create_refuses_an_existing_watch_with_eexist() {
     let (inotify, file) = (inotify(), Thing::file());
@@ -112,6 +120,7 @@ fn mask_create_refuses_an_existing_watch_with_eexist() {
     assert_eq!(errno(again), Errno::EXIST);
 }
 
+/// 3.4 add_watch errors: "unknown bits or no known bit EINVAL".
 #[test]
 fn bad_masks_are_einval() {
     let inotify = inotify();
@@ -127,6 +136,7 @@ fn bad_masks_are_einval() {
     watch(&inotify, &Thing::dir(), WatchMask::ISDIR);
 }
 
+/// inotify_init1(2): EINVAL.
 #[test]
 fn bad_init_flags_are_einval() {
     let account = Account::new(Limits::default());
@@ -142,6 +152,7 @@ fn bad_init_flags_are_einval() {
     }
 }
 
+/// 3.4 add_watch errors, DONT_FOLLOW / ONLYDIR.
 #[test]
 fn onlydir_on_a_file_is_enotdir() {
     let inotify = inotify();
@@ -150,6 +161,7 @@ fn onlydir_on_a_file_is_enotdir() {
     watch(&inotify, &Thing::dir(), mask);
 }
 
+/// 3.4 DONT_FOLLOW / ONLYDIR: "only lookup flags; not stored".
 #[test]
 fn dont_follow_is_not_stored() {
     let (inotify, file) = (inotify(), Thing::file());
@@ -158,6 +170,7 @@ fn dont_follow_is_not_stored() {
     assert_eq!(drain(&inotify), [seen(wd, Mask::MODIFY)]);
 }
 
+/// 3.4 add_watch errors: "no read permission EACCES".
 #[test]
 fn no_read_permission_is_eacces() {
     assert_eq!(errno(inotify().add_watch(Thing::secret(), WatchMask::MODIFY)), Errno::ACCESS);
@@ -173,6 +186,7 @@ fn object_in_teardown_is_enoent() {
     assert_eq!(inotify.watches(), 0);
 }
 
+/// 3.4 rm_watch: "unknown wd EINVAL".
 #[test]
 fn forged_wds_are_einval() {
     let inotify = inotify();
@@ -185,6 +199,8 @@ fn forged_wds_are_einval() {
     assert_eq!(inotify.rm_watch(wd), Err(Error::UnknownWatch { wd }), "twice");
 }
 
+/// 3.4 rm_watch: "queues IGNORED; already queued events of that wd stay".
+/// After IGNORED nothing comes here, while Linux leaves a race.
 #[test]
 fn rm_watch_queues_ignored_behind_what_is_queued() {
     let (inotify, file) = (inotify(), Thing::file());
@@ -208,6 +224,7 @@ fn the_end_of_an_object_is_ignored_for_every_watch() {
     assert_eq!(inotify.rm_watch(wd).unwrap_err().errno(), Errno::INVAL);
 }
 
+/// 3.1: "Inode marks pin the inode".
 #[test]
 fn a_mark_holds_its_object_until_it_goes() {
     let (inotify, file) = (inotify(), Thing::file());
@@ -220,6 +237,7 @@ fn a_mark_holds_its_object_until_it_goes() {
     assert_eq!(Arc::strong_count(&file), 1);
 }
 
+/// 3.1: "Mark masks are ORed into the object mask".
 #[test]
 fn dropping_the_instance_takes_interest_away() {
     use fsnotify::Object;
@@ -234,6 +252,7 @@ fn dropping_the_instance_takes_interest_away() {
     assert!(file.connector().is_empty());
 }
 
+/// 3.4 ONESHOT.
 #[test]
 fn oneshot_ends_with_its_first_record() {
     let (inotify, file) = (inotify(), Thing::file());
@@ -256,6 +275,7 @@ fn oneshot_ends_also_when_its_record_merges() {
     assert_eq!(drain(&inotify), [seen(wd, Mask::MODIFY), seen(wd, Mask::IN_IGNORED)]);
 }
 
+/// 3.4 implicit: "UNMOUNT always in the mask"; 3.3: "UNMOUNT then IGNORED".
 #[test]
 fn unmount_is_told_without_asking_and_ignored_follows() {
     use fsnotify::Object;
@@ -266,6 +286,7 @@ fn unmount_is_told_without_asking_and_ignored_follows() {
     assert_eq!(drain(&inotify), [seen(wd, Mask::UNMOUNT), seen(wd, Mask::IN_IGNORED)]);
 }
 
+/// Design 3.3: inotify groups get both, or local only on request.
 #[test]
 fn groups_that_want_local_events_only_get_no_deferred_ones() {
     use fsnotify::Origin;

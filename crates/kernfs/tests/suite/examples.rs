@@ -13,6 +13,7 @@ fn printed(example: &str, arguments: &[&str]) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
+/// A modification and a removal in one go, on each profile.
 #[test]
 fn last_word() {
     assert_eq!(printed("last_word", &[]), ["MODIFY", "DELETE_SELF", "IGNORED"]);
@@ -20,6 +21,7 @@ fn last_word() {
     assert_eq!(printed("last_word", &["linux70"]), ["MODIFY"]);
 }
 
+/// Every DELETE_SELF on one mark of the super block.
 #[test]
 fn superblock() {
     let lines = printed("superblock", &[]);

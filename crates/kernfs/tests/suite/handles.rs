@@ -6,6 +6,8 @@ use rustix::io::Errno;
 
 use crate::hierarchy::{Hierarchy, errno};
 
+/// 2.1: "the inode number is the whole id"; "type FILEID_KERNFS 0xfe, 8 bytes
+/// = id"; "Root = id 1".
 #[test]
 fn the_inode_number_is_the_id_and_the_handle_holds_it() {
     let world = Hierarchy::new(Profile::Linux71);
@@ -17,6 +19,7 @@ fn the_inode_number_is_the_id_and_the_handle_holds_it() {
     assert_eq!(world.mount.lookup("/").unwrap().ino, 1, "the root");
 }
 
+/// 2.1: the handle is the id, so that neither name nor cache matters.
 #[test]
 fn a_handle_finds_its_file_wherever_it_is() {
     let world = Hierarchy::new(Profile::Linux71);
@@ -42,6 +45,7 @@ fn a_handle_is_stale_after_removal_also_if_the_path_is_back() {
     assert_eq!(errno(world.mount.pin_handle(&handle)), Errno::STALE);
 }
 
+/// 2.1: "Decoding needs the node *active*, else ESTALE".
 #[test]
 fn a_hidden_file_is_stale_too() {
     let world = Hierarchy::new(Profile::Linux71);
@@ -50,6 +54,7 @@ fn a_hidden_file_is_stale_too() {
     assert_eq!(errno(world.mount.pin_handle(&handle)), Errno::STALE);
 }
 
+/// 2.1: ESTALE for whatever no active node has.
 #[test]
 fn forged_handles_are_stale() {
     let world = Hierarchy::new(Profile::Linux71);

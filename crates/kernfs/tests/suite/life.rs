@@ -44,6 +44,7 @@ impl Attribute for Gate {
     }
 }
 
+/// 2.5: "Draining waits for *operations in flight*".
 #[test]
 fn drain_waits_for_operations_in_flight() {
     let tree = Tree::new(Options::default());
@@ -73,6 +74,7 @@ fn drain_waits_for_operations_in_flight() {
     assert_eq!(errno(file.read()), Errno::NODEV);
 }
 
+/// 2.5: "not for open fds"; "Nodes with a `release` op get it called at drain".
 #[test]
 fn drain_does_not_wait_for_open_files_but_ends_them_once() {
     let tree = Tree::new(Options::default());
@@ -161,6 +163,7 @@ impl Attribute for Suicide {
     }
 }
 
+/// 2.5: "first caller wins, losers wait for the winner's whole op".
 #[test]
 fn of_several_that_remove_themselves_one_wins_and_the_others_wait() {
     for threads in [1, 2, 4] {
@@ -212,6 +215,7 @@ fn concurrent_removals_of_one_subtree_announce_each_node_once() {
     }
 }
 
+/// 2.5: `kernfs_remove_by_name_ns`.
 #[test]
 fn removal_by_name() {
     let tree = Tree::new(Options::default());
@@ -223,6 +227,7 @@ fn removal_by_name() {
     file.remove();
 }
 
+/// 2.1 and NAME_MAX: what no node can be called, and where none can be.
 #[test]
 fn names_and_places_are_checked() {
     let tree = Tree::new(Options::default());
@@ -242,6 +247,7 @@ fn names_and_places_are_checked() {
     assert_eq!(tree.nodes(), 5, "refused nodes are gone");
 }
 
+/// 2.5: `kernfs_rename_ns`.
 #[test]
 fn rename_refuses_what_cannot_be() {
     let tree = Tree::new(Options::default());

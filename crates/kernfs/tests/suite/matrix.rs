@@ -41,6 +41,7 @@ fn rmdir_is_synchronous_on_linux() {
     assert_eq!(world.queued().len(), 5);
 }
 
+/// 4.1 mkdir of a child: the directory hears of it by name.
 #[test]
 fn mkdir_of_a_child() {
     let created: &[&str] = &["D CREATE|ISDIR child"];
@@ -54,6 +55,7 @@ fn controller_enable() {
     row(|world| world.node("/g").make_file("pids.events", value()).unwrap().activate(), [&[]; 3]);
 }
 
+/// 4.1 controller disable: nothing at the time, on Linux.
 #[test]
 fn controller_disable() {
     let gone: &[&str] = &["F DELETE_SELF", "F IGNORED"];

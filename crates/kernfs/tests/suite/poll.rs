@@ -25,6 +25,7 @@ fn a_file_never_read_is_ready_at_once_and_calm_after_a_read() {
     assert_eq!(file.poll(), CALM);
 }
 
+/// 2.4: "the open file's remembered counter".
 #[test]
 fn each_open_file_has_its_own_count() {
     let world = Hierarchy::new(Profile::Linux71);
@@ -34,6 +35,7 @@ fn each_open_file_has_its_own_count() {
     assert_eq!((one.poll(), two.poll()), (CALM, URGENT));
 }
 
+/// 2.4: "The remembered value is taken when data is *read/shown*".
 #[test]
 fn reading_on_does_not_take_note() {
     let world = Hierarchy::new(Profile::Linux71);
@@ -67,6 +69,7 @@ fn a_removed_file_is_dead_but_open() {
     }
 }
 
+/// 2.2: "increment the open-node `event` counter and wake `poll`".
 #[test]
 fn a_sleeper_is_woken_by_a_notification() {
     let world = Hierarchy::new(Profile::Linux71);
@@ -99,6 +102,7 @@ fn trap_5_removal_does_not_wake_a_sleeper_on_linux() {
     assert_eq!(file.wait(LONG), URGENT, "a fresh poll");
 }
 
+/// Design 3.2: what trap 5 is on Linux, `Announced` is without.
 #[test]
 fn removal_wakes_a_sleeper_on_announced() {
     let world = Hierarchy::new(Profile::Announced);

@@ -47,6 +47,7 @@ fn count(inotify: &Inotify) -> (u64, u64) {
     (gone, ignored)
 }
 
+/// Each watch hears of its file's end once, and nothing is left.
 #[test]
 fn a_million_nodes_with_a_hundred_thousand_watches_are_removed() {
     let tree = Tree::new(Options::default());
@@ -71,6 +72,7 @@ fn a_million_nodes_with_a_hundred_thousand_watches_are_removed() {
     assert_eq!((cached.inodes, cached.dentries, tree.nodes()), (1, 1, 1), "nothing is left");
 }
 
+/// Design 7: "dropped without recursion".
 #[test]
 fn a_chain_deeper_than_the_stack_is_removed_and_dropped() {
     let tree = Tree::new(Options::default());

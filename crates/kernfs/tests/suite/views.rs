@@ -39,6 +39,7 @@ fn unmounting_tells_every_watch_and_leaves_nothing() {
     assert_eq!(world.account.marks(), 0);
 }
 
+/// path_resolution(7).
 #[test]
 fn paths() {
     let world = Hierarchy::new(Profile::Linux71);
@@ -56,6 +57,7 @@ fn paths() {
     assert_eq!(world.mount.list("/g").unwrap().len(), 3);
 }
 
+/// read(2), write(2): EBADF.
 #[test]
 fn files_of_the_wrong_access_refuse() {
     let world = Hierarchy::new(Profile::Linux71);
@@ -65,6 +67,7 @@ fn files_of_the_wrong_access_refuse() {
     assert_eq!(errno(write.read()), Errno::BADF);
 }
 
+/// 2.5: "v2 has no rename op => EPERM".
 #[test]
 fn system_calls_that_the_tree_lacks_are_eperm() {
     let tree = Tree::new(Options::default());
@@ -77,6 +80,7 @@ fn system_calls_that_the_tree_lacks_are_eperm() {
     assert_eq!(errno(world.mount.rename("/g", "/h")), Errno::PERM);
 }
 
+/// mkdir(2), rmdir(2); EBUSY is cgroup's (2.7).
 #[test]
 fn mkdir_and_rmdir_refuse_as_linux_does() {
     let world = Hierarchy::new(Profile::Linux71);

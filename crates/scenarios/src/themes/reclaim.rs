@@ -3,7 +3,7 @@
 //!
 //! Dropping the caches hits the whole machine, so this is shown in guests only.
 
-use std::{fs, os::fd::AsRawFd as _};
+use std::{fs, os::fd::AsRawFd as _, path::Path};
 
 use cgwatch::Options;
 use linux_notify::fanotify::{Fanotify, InitFlags, MarkFlags, Mask, Scope};
@@ -15,16 +15,17 @@ use crate::{Cgroup, Environment, Failure, Recording, Requirement::Guest, Scenari
 pub(crate) const SCENARIOS: &[Scenario] =
     &[Scenario::new("reclaim-then-removal", then_removal).needs(&[Guest])];
 
-/// A mark that does not keep its inode: it goes when the entry of its file was reclaimed.
-struct Evidence(Option<Fanotify>);
+/// A mark that does not keep its inode: it goes when the entry of its file was reclaimed, and of a
+/// directory when all entries below it were.
+#[derive(Debug)]
+pub(super) struct Evidence(Option<Fanotify>);
 
 impl Evidence {
-    /// None on a kernel where cgroup files cannot be marked so (before 6.8); those announce no
-    /// removals that could be lost.
-    fn on(cgroup: &Cgroup) -> Result<Self, Failure> {
-        // A file that cgwatch does not watch: its watch would keep the inode.
-        let path = cgroup.file("cgroup.procs");
-        let file = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    /// About something that nobody watches: a watch would keep the inode. None on a kernel where
+    /// cgroup files cannot be marked so (before 6.6); those announce no removals that could be
+    /// lost.
+    pub(super) fn on(path: &Path) -> Result<Self, Failure> {
+        let file = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let group = Fanotify::new(InitFlags::empty())?;
         let fd = std::os::fd::AsFd::as_fd(&file);
         let mark = group.add(Scope::Inode, MarkFlags::EVICTABLE, Mask::MODIFY, fd);
@@ -40,13 +41,29 @@ impl Evidence {
     }
 }
 
-fn drop_caches() -> Result<(), Failure> {
+/// Drops the caches until there is evidence that it did something.
+pub(super) fn reclaim(evidence: &Evidence) -> Result<(), Failure> {
+    for _ in 0..20 {
+        drop_caches()?;
+        if evidence.is_given()? {
+            return Ok(());
+        }
+    }
+    Err(Failure::Skip("the kernel reclaimed nothing".into()))
+}
+
+pub(super) fn drop_caches() -> Result<(), Failure> {
     let path = "/proc/sys/vm/drop_caches";
     fs::write(path, "2").map_err(Failure::driver("write", path))
 }
 
-/// Looks at every file, so that there are entries to reclaim: the kernel does not bother with few.
-fn look_at_everything(cgroups: &[Cgroup]) -> Result<(), Failure> {
+/// Cgroups beside those that matter, with entries to reclaim: the kernel does not bother with few.
+pub(super) fn siblings(tree: &Tree) -> Result<Vec<Cgroup>, Failure> {
+    (0..64).map(|n| tree.make(format!("sibling-{n}"))).collect()
+}
+
+/// Looks at every file, so that it has an entry.
+pub(super) fn look_at_everything(cgroups: &[Cgroup]) -> Result<(), Failure> {
     for cgroup in cgroups {
         let entries = fs::read_dir(&cgroup.directory);
         for entry in entries.map_err(Failure::driver("list", &cgroup.directory))? {
@@ -60,24 +77,13 @@ fn look_at_everything(cgroups: &[Cgroup]) -> Result<(), Failure> {
 fn then_removal(environment: &Environment) -> Result<(), Failure> {
     let tree = Tree::plant(environment)?;
     let recording = Recording::of_tree(environment, &tree, Options::new())?;
-    let siblings = (0..64).map(|n| tree.make(format!("sibling-{n}")));
-    let siblings = siblings.collect::<Result<Vec<_>, _>>()?;
+    let siblings = siblings(&tree)?;
     for round in 0..5 {
         let watched = tree.make(format!("watched-{round}"))?;
         recording.until_appeared(&watched)?;
         recording.until_appeared(&siblings[63])?;
         look_at_everything(&siblings)?;
-        let evidence = Evidence::on(&siblings[0])?;
-        let tries = (0..20).try_fold(false, |gone, _| -> Result<bool, Failure> {
-            if gone {
-                return Ok(true);
-            }
-            drop_caches()?;
-            evidence.is_given()
-        });
-        if !tries? {
-            return Err(Failure::Skip("the kernel reclaimed nothing".into()));
-        }
+        reclaim(&Evidence::on(&siblings[0].file("cgroup.procs"))?)?;
         // Changes go on being told: the watch keeps the inode.
         watched.write("cgroup.freeze", "1")?;
         recording.until(format_args!("frozen of {watched:?}"), |event| {
