@@ -39,6 +39,10 @@ pub(crate) trait Records {
 
     /// The records queued, the overflow record among them.
     fn len(&self) -> usize;
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// How a group's queue has fared since it was made.
@@ -87,14 +91,14 @@ impl<R: Records> Channel<R> {
     /// `None` from it means that nothing was to be queued.
     pub(crate) fn push(&self, insert: impl FnOnce(&mut R) -> Option<Pushed>) -> Option<Pushed> {
         let mut state = lock(&self.state);
-        let was_empty = state.records.first().is_none();
+        let was_empty = state.records.is_empty();
         let pushed = insert(&mut state.records)?;
         match pushed {
             Pushed::Queued => state.counts.queued += 1,
             Pushed::Merged => state.counts.merged += 1,
             Pushed::Overflowed | Pushed::Dropped => state.counts.dropped += 1,
         }
-        if was_empty && state.records.first().is_some() {
+        if was_empty && !state.records.is_empty() {
             self.tell(state);
         }
         Some(pushed)
@@ -127,7 +131,7 @@ impl<R: Records> Channel<R> {
                     let read = state.records.take(buffer);
                     state.after_read();
                     // Others may sleep beside this reader, and there is more.
-                    if state.sleepers > 0 && state.records.first().is_some() {
+                    if state.sleepers > 0 && !state.records.is_empty() {
                         self.arrived.notify_all();
                     }
                     return Ok(read);
@@ -155,7 +159,7 @@ impl<R: Records> Channel<R> {
     pub(crate) fn set_hook(&self, hook: Hook) {
         let mut state = lock(&self.state);
         let replaced = state.hook.replace(Arc::clone(&hook));
-        let ready = state.records.first().is_some();
+        let ready = !state.records.is_empty();
         drop(state);
         drop(replaced);
         if ready {
@@ -170,7 +174,7 @@ impl<R: Records> Channel<R> {
         if let Some(fd) = &state.fd {
             return Ok(Arc::clone(fd));
         }
-        let fd = Arc::new(crate::readiness::ReadinessFd::new(state.records.first().is_some())?);
+        let fd = Arc::new(crate::readiness::ReadinessFd::new(!state.records.is_empty())?);
         state.fd = Some(Arc::clone(&fd));
         Ok(fd)
     }
@@ -180,7 +184,7 @@ impl<R: Records> State<R> {
     fn after_read(&self) {
         #[cfg(feature = "fd")]
         if let Some(fd) = &self.fd
-            && self.records.first().is_none()
+            && self.records.is_empty()
         {
             fd.clear();
         }

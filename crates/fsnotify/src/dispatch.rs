@@ -11,11 +11,19 @@ pub(crate) struct Met<'a> {
 }
 
 impl<'a> Met<'a> {
-    /// The marks, each with whether it is the directory's on an event of a child.
-    pub(crate) fn marks(self) -> impl Iterator<Item = (&'a Mark, bool)> {
-        [(self.super_block, false), (self.inode, false), (self.parent, true)]
-            .into_iter()
-            .filter_map(|(mark, as_parent)| Some((mark?, as_parent)))
+    /// Looks at the marks, each with whether it is the directory's on an event
+    /// of a child.
+    #[inline]
+    pub(crate) fn each(self, mut look: impl FnMut(&'a Mark, bool)) {
+        if let Some(mark) = self.super_block {
+            look(mark, false);
+        }
+        if let Some(mark) = self.inode {
+            look(mark, false);
+        }
+        if let Some(mark) = self.parent {
+            look(mark, true);
+        }
     }
 }
 
@@ -32,27 +40,46 @@ pub fn notify(event: &Event<'_>) {
         // A dirent event asks the directory's own marks.
         (event.inode.or(event.dir), None)
     };
-    let interest = interest(inode) | interest(event.super_block) | interest(parent);
-    if event.mask.has_event_of(interest) {
+    if concerns(event, inode) || concerns(event, event.super_block) || concerns(event, parent) {
         dispatch(event, inode, parent);
     }
 }
 
-fn interest(object: Option<&dyn Object>) -> Mask {
-    object.map_or(Mask::empty(), |object| object.connector().interest())
+/// Whether a mark on the object has to do with the event: an object of which
+/// none has need not be looked at further, as ignore masks are part of the
+/// union.
+#[inline]
+fn concerns(event: &Event<'_>, object: Option<&dyn Object>) -> bool {
+    object.is_some_and(|object| event.mask.has_event_of(object.connector().interest()))
 }
 
+#[inline(never)]
 fn dispatch(event: &Event<'_>, inode: Option<&dyn Object>, parent: Option<&dyn Object>) {
-    let list = |object: Option<&dyn Object>| object.and_then(|object| object.connector().list());
+    let list = |object: Option<&dyn Object>| {
+        object.filter(|_| concerns(event, object)).and_then(|object| object.connector().list())
+    };
     let lists = [list(event.super_block), list(inode), list(parent)];
+    if let [None, Some(marks), None] = &lists {
+        // The usual case: no group has more than one mark that it meets.
+        for mark in &**marks {
+            tell_group(event, Met { inode: Some(mark), ..Met::default() }, mark);
+        }
+    } else {
+        tell_groups(event, &lists);
+    }
+}
+
+/// Walks all lists at once; each is sorted by group (kernel:
+/// `fsnotify_iter_select_report_types`).
+fn tell_groups(event: &Event<'_>, lists: &[Option<MarkList>; 3]) {
     let mut rest = lists.each_ref().map(marks_of);
-    while let Some(group) =
-        rest.iter().filter_map(|marks| marks.first()).map(|mark| &mark.group).min_by_key(|g| g.id)
+    while let Some(next) =
+        rest.iter().filter_map(|marks| marks.first()).min_by_key(|mark| mark.group.id)
     {
         let mut take = |from: usize| -> Option<&Mark> {
             let marks = rest[from];
             let (first, others) =
-                marks.split_first().filter(|(mark, _)| mark.group.id == group.id)?;
+                marks.split_first().filter(|(mark, _)| mark.group.id == next.group.id)?;
             rest[from] = others;
             Some(first)
         };
@@ -61,7 +88,7 @@ fn dispatch(event: &Event<'_>, inode: Option<&dyn Object>, parent: Option<&dyn O
             inode: take(1),
             parent: take(2).filter(|mark| mark.watches_children()),
         };
-        tell_group(event, &group.dialect, met);
+        tell_group(event, met, next);
     }
 }
 
@@ -69,26 +96,24 @@ fn marks_of(list: &Option<MarkList>) -> &[std::sync::Arc<Mark>] {
     list.as_deref().unwrap_or_default()
 }
 
-/// Kernel: `send_to_group`.
-fn tell_group(event: &Event<'_>, dialect: &Dialect, met: Met<'_>) {
+/// Tells the group of `mark`, which met all of `met` (kernel: `send_to_group`).
+fn tell_group(event: &Event<'_>, met: Met<'_>, mark: &Mark) {
     let is_dir = event.mask.contains(Mask::ISDIR);
     // Before they are asked: a modification itself is never ignored, unless
     // the ignore mask survives it.
     if event.mask.contains(Mask::MODIFY) {
-        for (mark, _) in met.marks() {
-            mark.forget_ignored();
-        }
+        met.each(|mark, _| mark.forget_ignored());
     }
     let mut wanted = Mask::empty();
     let mut suppressed = Mask::empty();
-    for (mark, as_parent) in met.marks() {
+    met.each(|mark, as_parent| {
         wanted |= mark.mask();
         suppressed |= mark.suppresses(is_dir, as_parent);
-    }
+    });
     if !event.mask.has_event_of(wanted - suppressed) {
         return;
     }
-    match dialect {
+    match &mark.group.dialect {
         Dialect::Inotify(backend) => inotify::handle(backend, event, met),
         Dialect::Fanotify(backend) => fanotify::handle(backend, event, met),
     }

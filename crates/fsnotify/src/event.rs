@@ -67,6 +67,7 @@ pub struct Event<'a> {
 impl<'a> Event<'a> {
     /// An event that concerns nobody yet: fill in the rest with `..`.
     #[must_use]
+    #[inline]
     pub fn new(mask: Mask) -> Self {
         Self {
             mask,
@@ -86,12 +87,14 @@ impl<'a> Event<'a> {
 
     /// An event on an object alone.
     #[must_use]
+    #[inline]
     pub fn on(mask: Mask, inode: &'a dyn Object) -> Self {
         Self { inode: Some(inode), ..Self::new(mask) }
     }
 
     /// An event on an object, told to its directory too.
     #[must_use]
+    #[inline]
     pub fn on_child(
         mask: Mask,
         dir: &'a dyn Object,
@@ -108,6 +111,7 @@ impl<'a> Event<'a> {
 
     /// An event of a directory about one of its names.
     #[must_use]
+    #[inline]
     pub fn in_dir(mask: Mask, dir: &'a dyn Object, name: &'a [u8]) -> Self {
         Self { dir: Some(dir), name: Some(name), ..Self::new(mask) }
     }

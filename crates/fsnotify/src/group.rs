@@ -202,3 +202,38 @@ impl Pin {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{Connector, Limits, ObjectKind, inotify::*};
+
+    struct Thing(Connector);
+
+    impl Object for Thing {
+        fn connector(&self) -> &Connector {
+            &self.0
+        }
+
+        fn kind(&self) -> ObjectKind {
+            ObjectKind::File
+        }
+    }
+
+    /// kernel-semantics 3.4, wd: "freed numbers reused only after INT_MAX".
+    #[test]
+    fn descriptors_start_anew_after_the_last_number() {
+        let inotify = Inotify::new(&Account::new(Limits::default()), InitFlags::NONBLOCK).unwrap();
+        let things: Vec<_> = (0..6).map(|_| Arc::new(Thing(Connector::new()))).collect();
+        let watch = |at: usize| inotify.add_watch(things[at].clone(), WatchMask::MODIFY).unwrap();
+        assert_eq!((watch(0), watch(1), watch(2)), (1, 2, 3));
+        inotify.rm_watch(2).unwrap();
+        inotify.group().table().next = i32::MAX;
+        assert_eq!(watch(3), i32::MAX);
+        // 1 and 3 are still taken.
+        assert_eq!((watch(4), watch(5)), (2, 4));
+    }
+}

@@ -28,6 +28,7 @@
 
 mod account;
 mod channel;
+mod decode;
 mod dispatch;
 mod error;
 mod event;
@@ -47,6 +48,7 @@ pub use self::readiness::ReadinessFd;
 pub use self::{
     account::{Account, Limits},
     channel::Counts,
+    decode::Decoder,
     dispatch::notify,
     error::Error,
     event::{Event, Origin, PathData},

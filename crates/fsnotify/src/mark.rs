@@ -103,7 +103,8 @@ impl Mark {
 
     /// A modification makes what was ignored interesting again.
     pub(crate) fn forget_ignored(&self) {
-        if !self.flags().contains(MarkFlags::IGNORED_SURV_MODIFY) {
+        if !self.ignore_mask().is_empty() && !self.flags().contains(MarkFlags::IGNORED_SURV_MODIFY)
+        {
             self.set_ignore_mask(Mask::empty());
         }
     }

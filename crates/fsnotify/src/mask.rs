@@ -65,6 +65,7 @@ impl Mask {
     pub const EVENTS: Self = Self::from_bits_retain(0x1000_ffff);
 
     /// Whether `self` and `other` share a bit that is an event.
+    #[inline]
     pub(crate) const fn has_event_of(self, other: Self) -> bool {
         self.bits() & other.bits() & Self::EVENTS.bits() != 0
     }

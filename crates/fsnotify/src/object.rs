@@ -105,6 +105,7 @@ impl Connector {
     /// What anyone wants to know of the object.
     #[must_use]
     #[doc(alias = "i_fsnotify_mask")]
+    #[inline]
     pub fn interest(&self) -> Mask {
         Mask::from_bits_retain(self.interest.load(Ordering::Acquire))
     }

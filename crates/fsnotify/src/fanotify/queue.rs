@@ -4,15 +4,15 @@
 //! * `records[i]` has the number `taken + i`; a bucket holds the numbers of
 //!   its queued records, oldest first, so the first record of the queue is the
 //!   first of its bucket.
-//! * At most `max` records and one overflow record are queued. The overflow
-//!   record is in no bucket: nothing merges with it.
+//! * At most `max` records and one overflow record are queued, and there is
+//!   always room for the latter. It is in no bucket: nothing merges with it.
 
 use std::{
     collections::VecDeque,
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use super::record::{Info, InfoKind, METADATA, Metadata, NOFD};
+use super::record::{Info, InfoKind, METADATA, Metadata, NAME_MAX, NOFD};
 use crate::{
     FileHandle, Fsid, Mask,
     channel::{Pushed, Records},
@@ -72,7 +72,7 @@ pub(super) struct Format {
 impl Queue {
     pub(super) fn new(max: usize, format: Format) -> Self {
         Self {
-            records: VecDeque::new(),
+            records: VecDeque::with_capacity(1),
             buckets: (0..BUCKETS).map(|_| VecDeque::new()).collect(),
             taken: 0,
             max,
@@ -85,7 +85,8 @@ impl Queue {
     /// Queues a record, or adds its events to one that says the same of the
     /// same object: also to an older one, past others.
     pub(super) fn push(&mut self, mask: Mask, key: Key) -> Pushed {
-        if self.records.len() >= self.max {
+        let too_long = key.name.as_ref().is_some_and(|name| name.len() > NAME_MAX);
+        if self.records.len() >= self.max || too_long || !self.reserve() {
             return self.overflow();
         }
         let mut hasher = DefaultHasher::new();
@@ -103,6 +104,12 @@ impl Queue {
         self.buckets[bucket].push_back(self.taken + self.records.len() as u64);
         self.append(Queued { mask, key: Some(key), bucket });
         Pushed::Queued
+    }
+
+    /// Room for a record and an overflow record after it. Without memory for it
+    /// the record is lost, as on Linux, and the queue says so.
+    fn reserve(&mut self) -> bool {
+        self.records.try_reserve(2).is_ok()
     }
 
     fn overflow(&mut self) -> Pushed {

@@ -1,7 +1,10 @@
 //! `struct fanotify_event_metadata` and the info records behind it
 //! (include/uapi/linux/fanotify.h): encoding, and decoding.
 
-use crate::{FileHandle, Fsid, Mask};
+use crate::{
+    FileHandle, Fsid, Mask,
+    decode::{Decode, Decoder},
+};
 
 /// Bytes of the metadata.
 pub(crate) const METADATA: usize = 24;
@@ -13,6 +16,9 @@ pub(crate) const NOFD: i32 = -1;
 const INFO_HEAD: usize = 4 + 8 + 8;
 /// Info records are padded to a multiple of this.
 const ALIGN: usize = 4;
+/// The longest name an info record has room for: its size is 16 bits.
+pub(crate) const NAME_MAX: usize =
+    u16::MAX as usize - (ALIGN - 1) - INFO_HEAD - FileHandle::MAX - 1;
 
 /// What an info record names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,7 +58,7 @@ impl Info<'_> {
         let handle = self.handle.bytes();
         to[..size].fill(0);
         to[0] = self.kind as u8;
-        // Handle and name together are far below 64 KiB.
+        // Handle and name are together below 64 KiB: see `NAME_MAX`.
         to[2..4].copy_from_slice(&(size as u16).to_ne_bytes());
         to[4..12].copy_from_slice(&self.fsid.0);
         to[12..16].copy_from_slice(&(handle.len() as u32).to_ne_bytes());
@@ -63,11 +69,12 @@ impl Info<'_> {
             to[at..at + name.len()].copy_from_slice(name);
         }
     }
+}
 
-    /// Reads one from the front of `bytes`: itself and its size.
-    fn decode(bytes: &[u8]) -> Option<(Info<'_>, usize)> {
+impl<'a> Decode<'a> for Info<'a> {
+    fn first(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let size = usize::from(u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?));
-        let bytes = bytes.get(..size)?;
+        let (bytes, after) = bytes.split_at_checked(size)?;
         let kind = match bytes.first()? {
             1 => InfoKind::Fid,
             2 => InfoKind::DfidName,
@@ -82,7 +89,7 @@ impl Info<'_> {
         let handle = FileHandle::new(handle_kind, handle)?;
         let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
         let name = (kind == InfoKind::DfidName).then(|| &rest[..end]);
-        Some((Info { kind, fsid, handle, name }, size))
+        Some((Info { kind, fsid, handle, name }, after))
     }
 }
 
@@ -101,7 +108,7 @@ pub struct Metadata {
 impl Metadata {
     /// Writes itself to the front of `to`, for a record of `len` bytes in all.
     pub(crate) fn encode(&self, len: usize, to: &mut [u8]) {
-        // A record is some hundred bytes.
+        // A record is at most two info records long.
         to[..4].copy_from_slice(&(len as u32).to_ne_bytes());
         to[4] = VERSION;
         to[5] = 0;
@@ -124,7 +131,7 @@ impl<'a> Record<'a> {
     /// Its info records. Ends at one that is malformed or of an unknown kind.
     #[must_use]
     pub fn infos(&self) -> Infos<'a> {
-        Infos { rest: self.infos }
+        Infos::new(self.infos)
     }
 
     /// The first info record of a kind.
@@ -135,47 +142,20 @@ impl<'a> Record<'a> {
 }
 
 /// See [`Record::infos`].
-#[derive(Clone, Debug)]
-pub struct Infos<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Infos<'a> {
-    type Item = Info<'a>;
-
-    fn next(&mut self) -> Option<Info<'a>> {
-        let (info, size) = Info::decode(self.rest)?;
-        self.rest = &self.rest[size..];
-        Some(info)
-    }
-}
+pub type Infos<'a> = Decoder<'a, Info<'a>>;
 
 /// Decodes the records of a read, or of any other bytes: iteration ends where
 /// they stop being whole records of the known version.
 #[must_use]
 pub fn records(bytes: &[u8]) -> Records<'_> {
-    Records { rest: bytes }
+    Records::new(bytes)
 }
 
 /// See [`records`].
-#[derive(Clone, Debug)]
-pub struct Records<'a> {
-    rest: &'a [u8],
-}
+pub type Records<'a> = Decoder<'a, Record<'a>>;
 
-impl<'a> Records<'a> {
-    /// The bytes not decoded: empty after the last of whole records.
-    #[must_use]
-    pub fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-}
-
-impl<'a> Iterator for Records<'a> {
-    type Item = Record<'a>;
-
-    fn next(&mut self) -> Option<Record<'a>> {
-        let bytes = self.rest;
+impl<'a> Decode<'a> for Record<'a> {
+    fn first(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let len = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
         let (record, rest) = bytes.split_at_checked(usize::try_from(len).ok()?)?;
         let metadata_len = u16::from_ne_bytes(record.get(6..8)?.try_into().ok()?);
@@ -185,11 +165,11 @@ impl<'a> Iterator for Records<'a> {
         }
         let mask = u64::from_ne_bytes(record.get(8..16)?.try_into().ok()?);
         let metadata = Metadata {
+            // The kernel's upper half is unused so far.
             mask: Mask::from_bits_retain(mask as u32),
             fd: i32::from_ne_bytes(record.get(16..20)?.try_into().ok()?),
             pid: i32::from_ne_bytes(record.get(20..24)?.try_into().ok()?),
         };
-        self.rest = rest;
-        Some(Record { metadata, infos })
+        Some((Record { metadata, infos }, rest))
     }
 }

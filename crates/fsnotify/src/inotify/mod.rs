@@ -78,6 +78,11 @@ impl Inotify {
         self.backend().local_only
     }
 
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn group(&self) -> &Group {
+        &self.group
+    }
+
     fn backend(&self) -> &Backend {
         match &self.group.dialect {
             Dialect::Inotify(backend) => backend,

@@ -1,6 +1,9 @@
 //! `struct inotify_event`: 16 bytes, then the name, padded with NUL.
 
-use crate::Mask;
+use crate::{
+    Mask,
+    decode::{Decode, Decoder},
+};
 
 /// Bytes of a record without a name.
 pub(crate) const HEADER: usize = 16;
@@ -41,44 +44,30 @@ impl Record<'_> {
     }
 }
 
-/// Decodes the records of a read, or of any other bytes: iteration ends where
-/// they stop being whole records.
+/// Decodes the records of a read, or of any other bytes.
 #[must_use]
 pub fn records(bytes: &[u8]) -> Records<'_> {
-    Records { rest: bytes }
+    Records::new(bytes)
 }
 
 /// See [`records`].
-#[derive(Clone, Debug)]
-pub struct Records<'a> {
-    rest: &'a [u8],
-}
+pub type Records<'a> = Decoder<'a, Record<'a>>;
 
-impl<'a> Records<'a> {
-    /// The bytes not decoded: empty after the last of whole records.
-    #[must_use]
-    pub fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-}
-
-impl<'a> Iterator for Records<'a> {
-    type Item = Record<'a>;
-
-    fn next(&mut self) -> Option<Record<'a>> {
-        let (wd, rest) = self.rest.split_first_chunk::<4>()?;
+impl<'a> Decode<'a> for Record<'a> {
+    fn first(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (wd, rest) = bytes.split_first_chunk::<4>()?;
         let (mask, rest) = rest.split_first_chunk::<4>()?;
         let (cookie, rest) = rest.split_first_chunk::<4>()?;
         let (len, rest) = rest.split_first_chunk::<4>()?;
         let len = usize::try_from(u32::from_ne_bytes(*len)).ok()?;
         let (padded, rest) = rest.split_at_checked(len)?;
-        self.rest = rest;
         let end = padded.iter().position(|byte| *byte == 0).unwrap_or(len);
-        Some(Record {
+        let record = Record {
             wd: i32::from_ne_bytes(*wd),
             mask: Mask::from_bits_retain(u32::from_ne_bytes(*mask)),
             cookie: u32::from_ne_bytes(*cookie),
             name: (len > 0).then(|| &padded[..end]),
-        })
+        };
+        Some((record, rest))
     }
 }

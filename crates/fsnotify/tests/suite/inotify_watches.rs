@@ -15,6 +15,14 @@ fn errno(result: Result<i32, Error>) -> Errno {
     result.unwrap_err().errno()
 }
 
+/// 3.4 and 3.5, limits: what Linux starts with; of watches the most it gives
+/// (1 % of memory, clamped to 8192..1048576).
+#[test]
+fn the_limits_to_start_with() {
+    let limits = Limits::default();
+    assert_eq!((limits.queued_events, limits.groups, limits.marks), (16_384, 128, 1_048_576));
+}
+
 /// 3.4 limits: `max_user_instances`.
 #[test]
 fn limit_of_instances_is_emfile() {

@@ -25,6 +25,20 @@ fn a_file_never_read_is_ready_at_once_and_calm_after_a_read() {
     assert_eq!(file.poll(), CALM);
 }
 
+/// 2.2: "WARN and return if not a file node". Here without the warning.
+#[test]
+fn a_directory_does_not_notify() {
+    use fsnotify::inotify::WatchMask;
+    for profile in ALL {
+        let world = Hierarchy::new(profile);
+        world.watch("D", "/g", WatchMask::ALL_EVENTS);
+        world.node("/g").notify();
+        world.node("/g").notify_later();
+        assert_eq!(world.tree.pending(), 0);
+        assert!(world.told().is_empty(), "{profile:?}");
+    }
+}
+
 /// 2.4: "the open file's remembered counter".
 #[test]
 fn each_open_file_has_its_own_count() {

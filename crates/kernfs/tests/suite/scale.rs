@@ -97,6 +97,61 @@ fn a_chain_deeper_than_the_stack_is_removed_and_dropped() {
     assert!(top.upgrade().is_none());
 }
 
+/// Many threads notify while a worker delivers and a reader reads: each file's
+/// last change is told, and after the last of all, nothing is pending.
+#[test]
+fn many_threads_notify_and_no_last_change_is_lost() {
+    const THREADS: usize = 8;
+    for profile in ALL {
+        let tree = Tree::new(Options { profile, worker: true, ..Options::default() });
+        let mount = tree.mount();
+        let account = Account::new(limits());
+        let inotify = Inotify::new(&account, InitFlags::NONBLOCK).unwrap();
+        let counts: Arc<Vec<AtomicU64>> = Arc::new((0..THREADS).map(|_| 0.into()).collect());
+        let nodes: Vec<_> = (0..THREADS)
+            .map(|at| {
+                let counts = Arc::clone(&counts);
+                let value = move || counts[at].load(SeqCst).to_string().into_bytes();
+                let node = tree.root().make_file(format!("f{at}"), Arc::new(value)).unwrap();
+                let wd = mount.watch(&inotify, format!("/f{at}"), WatchMask::MODIFY).unwrap();
+                assert_eq!(wd as usize, at + 1);
+                node
+            })
+            .collect();
+        let mut seen = [0; THREADS];
+        // What a reader of the files knows after each record.
+        let mut follow = || {
+            let mut buffer = [0; 4096];
+            while let Ok(read) = inotify.read(&mut buffer) {
+                for record in records(&buffer[..read]) {
+                    let at = record.wd as usize - 1;
+                    let file = mount.open(format!("/f{at}"), Access::READ).unwrap();
+                    let value = String::from_utf8(file.read().unwrap()).unwrap();
+                    seen[at] = value.parse().unwrap();
+                }
+            }
+        };
+        thread::scope(|scope| {
+            for at in 0..THREADS {
+                let (counts, nodes) = (&counts, &nodes);
+                scope.spawn(move || {
+                    // Each changes its own file, and now and then a neighbour's.
+                    for turn in 0..2000 {
+                        let which = if turn % 10 == 0 { (at + 1) % THREADS } else { at };
+                        counts[which].fetch_add(1, SeqCst);
+                        nodes[which].notify();
+                    }
+                });
+            }
+            follow();
+        });
+        tree.drain();
+        follow();
+        assert_eq!(seen, [2000; THREADS], "{profile:?}");
+        assert_eq!(tree.pending(), 0);
+    }
+}
+
 /// Everything at once: notifying, watching, opening, reclaiming, making and
 /// removing. At the end every mark, node and inode is gone.
 #[test]

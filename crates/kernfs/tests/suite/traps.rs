@@ -102,7 +102,17 @@ fn trap_4_a_disabled_controller_is_announced_by_the_next_lookup() {
     }
 }
 
-/// Trap 4: so do reclaim, and a later rmdir.
+/// Trap 4 (A4): so does reclaim.
+#[test]
+fn trap_4_a_disabled_controller_is_announced_by_reclaim() {
+    let world = f_only(Profile::Linux71);
+    world.disable_controller();
+    assert!(world.told().is_empty());
+    world.mount.reclaim();
+    assert_eq!(world.told(), F_GONE);
+}
+
+/// Trap 4: so does a later rmdir.
 #[test]
 fn trap_4_a_disabled_controller_is_announced_by_a_later_rmdir() {
     let world = f_only(Profile::Linux71);
