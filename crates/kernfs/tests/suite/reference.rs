@@ -1,16 +1,23 @@
-//! Random programs against a model that is slow, small and obviously right.
+//! Random programs of tree, cache, mark and group operations against a model
+//! that is slow, small and obviously right, for each profile.
 //!
-//! The model keeps flat lists and looks everything up anew. After each step
-//! the records of each watch must be the model's, in order; at the end nothing
+//! After each step the records of each watch and of the mark on the mount must
+//! be the model's, in order, and the caches of one size; at the end nothing
 //! may be left.
+
+mod model;
 
 use std::collections::BTreeMap;
 
-use fsnotify::inotify::WatchMask;
-use kernfs::{Access, File, Pin, Profile};
+use fsnotify::{
+    fanotify::{self, Fanotify, InfoKind, MarkFlags},
+    inotify::{self, Inotify, WatchMask},
+};
+use kernfs::{Access, File, Node, Pin, Profile};
+use model::{Model, Who};
 use proptest::prelude::*;
 
-use crate::hierarchy::{ALL, FILES, Hierarchy};
+use crate::hierarchy::{ALL, FILES, Hierarchy, kernel_name};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -18,13 +25,19 @@ enum Step {
     Rmdir(usize),
     Disable(usize, usize),
     Enable(usize, usize),
+    Show(usize, usize, bool),
+    Rename(usize, usize, usize),
     Lookup(usize, usize),
     Open(usize, usize),
     Close(usize),
     Pin(usize),
     Unpin(usize),
-    Watch(usize, Option<usize>),
-    Unwatch(i32),
+    Watch(usize, usize, Option<usize>),
+    Unwatch(usize, i32),
+    /// The group ends, and another takes its place.
+    Replace(usize),
+    /// The mount gets a mark, or loses it.
+    Mark(bool),
     Notify(usize, usize),
     HoldBack(usize, usize),
     Drain,
@@ -32,22 +45,29 @@ enum Step {
 }
 
 const DIRS: [&str; 2] = ["g", "h"];
+const GROUPS: usize = 2;
 
 fn step() -> impl Strategy<Value = Step> {
     let dir = || 0..DIRS.len();
     let file = || 0..FILES.len();
+    let group = || 0..GROUPS;
     prop_oneof![
         3 => dir().prop_map(Step::Mkdir),
         2 => dir().prop_map(Step::Rmdir),
         1 => (dir(), file()).prop_map(|(d, f)| Step::Disable(d, f)),
         1 => (dir(), file()).prop_map(|(d, f)| Step::Enable(d, f)),
+        1 => (dir(), file(), any::<bool>()).prop_map(|(d, f, on)| Step::Show(d, f, on)),
+        1 => (dir(), file(), file()).prop_map(|(d, f, to)| Step::Rename(d, f, to)),
         2 => (dir(), file()).prop_map(|(d, f)| Step::Lookup(d, f)),
         2 => (dir(), file()).prop_map(|(d, f)| Step::Open(d, f)),
         2 => (0..3_usize).prop_map(Step::Close),
         1 => dir().prop_map(Step::Pin),
         1 => (0..3_usize).prop_map(Step::Unpin),
-        4 => (dir(), proptest::option::of(file())).prop_map(|(d, f)| Step::Watch(d, f)),
-        1 => (1..8).prop_map(Step::Unwatch),
+        4 => (group(), dir(), proptest::option::of(file()))
+            .prop_map(|(g, d, f)| Step::Watch(g, d, f)),
+        1 => (group(), 1..8).prop_map(|(g, wd)| Step::Unwatch(g, wd)),
+        1 => group().prop_map(Step::Replace),
+        1 => any::<bool>().prop_map(Step::Mark),
         3 => (dir(), file()).prop_map(|(d, f)| Step::Notify(d, f)),
         1 => (dir(), file()).prop_map(|(d, f)| Step::HoldBack(d, f)),
         3 => Just(Step::Drain),
@@ -55,274 +75,165 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a watch is told: its descriptor and the event.
-type Told = (i32, String);
-
-#[derive(Clone)]
-struct Node {
-    name: &'static str,
-    dir: usize,
-    live: bool,
-    modified: bool,
-    removed: bool,
-    held_back: bool,
-}
-
-#[derive(Clone)]
-struct Dentry {
-    node: usize,
-    parent: Option<usize>,
-    hashed: bool,
-    holders: usize,
-    dead: bool,
-}
-
-/// The model. Node 0 and dentry 0 are the root's.
-struct Model {
-    profile: Profile,
-    nodes: Vec<Node>,
-    dentries: Vec<Dentry>,
-    watches: Vec<(i32, usize)>,
-    last_wd: i32,
-    /// Nodes with something to tell, in the order it came up.
-    pending: Vec<usize>,
-    told: Vec<Told>,
-}
-
-impl Model {
-    fn new(profile: Profile) -> Self {
-        let mut model = Self {
-            profile,
-            nodes: Vec::new(),
-            dentries: vec![Dentry { node: 0, parent: None, hashed: true, holders: 1, dead: false }],
-            watches: Vec::new(),
-            last_wd: 0,
-            pending: Vec::new(),
-            told: Vec::new(),
-        };
-        model.add("", 0);
-        model
-    }
-
-    fn add(&mut self, name: &'static str, dir: usize) {
-        let live = true;
-        let node = Node { name, dir, live, modified: false, removed: false, held_back: false };
-        self.nodes.push(node);
-    }
-
-    fn node(&self, dir: usize, name: &str) -> Option<usize> {
-        (1..self.nodes.len()).find(|node| {
-            let node = &self.nodes[*node];
-            node.live && node.dir == dir && node.name == name
-        })
-    }
-
-    fn file(&self, dir: usize, file: usize) -> Option<usize> {
-        self.node(self.node(0, DIRS[dir])?, FILES[file])
-    }
-
-    fn is_cached(&self, node: usize) -> bool {
-        self.watches.iter().any(|(_, other)| *other == node)
-            || self.dentries.iter().any(|dentry| !dentry.dead && dentry.node == node)
-    }
-
-    fn tell(&mut self, node: usize, event: &str) {
-        let wds: Vec<_> = self.watches.iter().filter(|(_, n)| *n == node).map(|w| w.0).collect();
-        self.told.extend(wds.into_iter().map(|wd| (wd, event.to_owned())));
-    }
-
-    fn end(&mut self, node: usize) {
-        self.tell(node, "DELETE_SELF");
-        self.tell(node, "IGNORED");
-        self.watches.retain(|(_, other)| *other != node);
-    }
-
-    fn is_used(&self, dentry: usize) -> bool {
-        let below = |other: &Dentry| !other.dead && other.parent == Some(dentry);
-        self.dentries[dentry].holders > 0 || self.dentries.iter().any(below)
-    }
-
-    fn kill(&mut self, dentry: usize) {
-        self.dentries[dentry].dead = true;
-        let node = self.dentries[dentry].node;
-        let others = self.dentries.iter().any(|other| !other.dead && other.node == node);
-        if self.profile == Profile::Linux71 && !self.nodes[node].live && !others {
-            self.end(node);
-        }
-    }
-
-    /// Kills unused dentries of which `which` says so, until there are none.
-    fn kill_unused(&mut self, which: impl Fn(&Self, usize) -> bool) {
-        let unused = |model: &Self, dentry: usize| {
-            !model.dentries[dentry].dead && !model.is_used(dentry) && which(model, dentry)
-        };
-        while let Some(dentry) = (0..self.dentries.len()).find(|dentry| unused(self, *dentry)) {
-            self.kill(dentry);
-        }
-    }
-
-    fn kill_unhashed(&mut self) {
-        self.kill_unused(|model, dentry| !model.dentries[dentry].hashed);
-    }
-
-    fn unhash(&mut self, dentry: usize) {
-        self.kill_unused(|model, other| model.dentries[other].parent == Some(dentry));
-        self.dentries[dentry].hashed = false;
-        self.kill_unhashed();
-    }
-
-    fn lookup(&mut self, names: &[&str]) -> Option<usize> {
-        let mut at = 0;
-        for name in names {
-            let cached = (1..self.dentries.len()).find(|other| {
-                let other = &self.dentries[*other];
-                let name_of = self.nodes[other.node].name;
-                !other.dead && other.hashed && other.parent == Some(at) && name_of == *name
-            });
-            if let Some(dentry) = cached {
-                if self.nodes[self.dentries[dentry].node].live {
-                    at = dentry;
-                    continue;
-                }
-                self.unhash(dentry);
-            }
-            let node = self.node(self.dentries[at].node, name)?;
-            let (parent, hashed) = (Some(at), true);
-            self.dentries.push(Dentry { node, parent, hashed, holders: 0, dead: false });
-            at = self.dentries.len() - 1;
-        }
-        Some(at)
-    }
-
-    fn hold(&mut self, dentry: usize) {
-        self.dentries[dentry].holders += 1;
-    }
-
-    fn release(&mut self, dentry: usize) {
-        self.dentries[dentry].holders -= 1;
-        self.kill_unhashed();
-    }
-
-    fn list(&mut self, node: usize) {
-        if !self.pending.contains(&node) {
-            self.pending.push(node);
-        }
-    }
-
-    fn notify(&mut self, node: usize) {
-        self.nodes[node].modified = true;
-        self.nodes[node].held_back = false;
-        self.list(node);
-    }
-
-    fn remove(&mut self, node: usize) {
-        self.nodes[node].live = false;
-        if self.profile == Profile::Announced {
-            if std::mem::take(&mut self.nodes[node].held_back) {
-                self.nodes[node].modified = true;
-            }
-            self.nodes[node].removed = true;
-            self.list(node);
-        }
-    }
-
-    fn drain(&mut self) {
-        let always = self.profile == Profile::Announced;
-        if !always {
-            self.pending.reverse();
-        }
-        for node in std::mem::take(&mut self.pending) {
-            let Node { name, dir, .. } = self.nodes[node];
-            let modified = std::mem::take(&mut self.nodes[node].modified);
-            if modified && (always || self.is_cached(node)) {
-                self.tell(dir, &format!("MODIFY {name}"));
-                self.tell(node, "MODIFY");
-            }
-            if std::mem::take(&mut self.nodes[node].removed) {
-                self.end(node);
-            }
-        }
-    }
-
-    fn watch(&mut self, dentry: usize) -> i32 {
-        let node = self.dentries[dentry].node;
-        if let Some((wd, _)) = self.watches.iter().find(|(_, other)| *other == node) {
-            return *wd;
-        }
-        self.last_wd += 1;
-        self.watches.push((self.last_wd, node));
-        self.last_wd
-    }
-}
-
 fn path(dir: usize, file: Option<usize>) -> Vec<&'static str> {
     [Some(DIRS[dir]), file.map(|file| FILES[file])].into_iter().flatten().collect()
+}
+
+fn text(names: &[&str]) -> String {
+    format!("/{}", names.join("/"))
 }
 
 /// The real thing, with what it holds; each beside the model's dentry.
 struct Both {
     world: Hierarchy,
     model: Model,
+    groups: Vec<Inotify>,
+    mount_group: Fanotify,
     files: Vec<(File, usize)>,
     pins: Vec<(Pin, usize)>,
+    /// The model's nodes by the real ids.
+    ids: BTreeMap<u64, usize>,
 }
 
 impl Both {
     fn new(profile: Profile) -> Self {
+        use fanotify::InitFlags as Init;
         let world = Hierarchy::new(profile);
         world.mount.rmdir("/g").unwrap();
         world.tree.drain();
-        Self { world, model: Model::new(profile), files: Vec::new(), pins: Vec::new() }
+        let inotify = || Inotify::new(&world.account, inotify::InitFlags::NONBLOCK).unwrap();
+        let mut flags = Init::REPORT_FID | Init::REPORT_DIR_FID | Init::REPORT_NAME;
+        flags |= Init::REPORT_TARGET_FID | Init::NONBLOCK;
+        if profile == Profile::Announced {
+            flags |= Init::REPORT_DEFERRED;
+        }
+        Self {
+            model: Model::new(profile),
+            groups: (0..GROUPS).map(|_| inotify()).collect(),
+            mount_group: Fanotify::new(&world.account, flags).unwrap(),
+            files: Vec::new(),
+            pins: Vec::new(),
+            ids: BTreeMap::from([(1, 0)]),
+            world,
+        }
+    }
+
+    /// A file of both, if there is one, hidden or not.
+    fn file(&self, d: usize, f: usize) -> Option<(usize, std::sync::Arc<Node>)> {
+        let dir = self.model.node(0, DIRS[d])?;
+        let node = self.model.node(dir, FILES[f])?;
+        Some((node, self.world.node(&text(&path(d, Some(f))))))
+    }
+
+    /// Nodes that were made on both sides, the last ones of the model.
+    fn learn(&mut self, paths: &[Vec<&'static str>]) {
+        let first = self.model.nodes.len() - paths.len();
+        for (at, path) in paths.iter().enumerate() {
+            self.ids.insert(self.world.node(&text(path)).id(), first + at);
+        }
     }
 
     fn act(&mut self, step: &Step) {
-        let Self { world, model, files, pins } = self;
-        let text = |names: &[&str]| format!("/{}", names.join("/"));
-        let change = |model: &Model, d: usize, f: usize| {
-            model.file(d, f).map(|node| (node, world.node(&text(&path(d, Some(f))))))
-        };
         match *step {
-            Step::Mkdir(d) => {
-                let made = world.mount.mkdir(text(&path(d, None))).is_ok();
-                // It looks the name up first.
-                assert_eq!(made, model.lookup(&path(d, None)).is_none());
-                if made {
-                    model.add(DIRS[d], 0);
-                    let dir = model.nodes.len() - 1;
-                    FILES.iter().for_each(|file| model.add(file, dir));
-                }
-            }
-            Step::Rmdir(d) => {
-                let removed = world.mount.rmdir(text(&path(d, None))).is_ok();
-                let dentry = model.lookup(&path(d, None));
-                assert_eq!(removed, dentry.is_some());
-                let Some(dentry) = dentry else { return };
-                let node = model.dentries[dentry].node;
-                let mut files: Vec<_> =
-                    (0..model.nodes.len()).filter(|n| model.nodes[*n].dir == node).collect();
-                files.retain(|file| *file != 0 && model.nodes[*file].live);
-                files.sort_by_key(|file| model.nodes[*file].name);
-                files.into_iter().chain([node]).for_each(|node| model.remove(node));
-                model.unhash(dentry);
-            }
+            Step::Mkdir(d) => self.mkdir(d),
+            Step::Rmdir(d) => self.rmdir(d),
             Step::Disable(d, f) => {
-                if let Some((node, real)) = change(model, d, f) {
+                if let Some((node, real)) = self.file(d, f) {
                     real.remove();
-                    model.remove(node);
+                    self.model.remove(node);
                 }
             }
             Step::Enable(d, f) => {
-                let Some(dir) = model.node(0, DIRS[d]) else { return };
-                if model.node(dir, FILES[f]).is_none() {
-                    let real = world.node(&text(&path(d, None)));
+                let Some(dir) = self.model.node(0, DIRS[d]) else { return };
+                if self.model.node(dir, FILES[f]).is_none() {
+                    let real = self.world.node(&text(&path(d, None)));
                     real.make_file(FILES[f], std::sync::Arc::new(Vec::new)).unwrap().activate();
-                    model.add(FILES[f], dir);
+                    self.model.add(FILES[f], dir, false);
+                    self.learn(&[path(d, Some(f))]);
+                }
+            }
+            Step::Show(d, f, show) => {
+                if let Some((node, real)) = self.file(d, f) {
+                    real.show(show).unwrap();
+                    self.model.hide(node, !show);
+                }
+            }
+            Step::Rename(d, f, to) => {
+                let Some((node, real)) = self.file(d, f) else { return };
+                let free = f == to || self.file(d, to).is_none();
+                let dir = self.world.node(&text(&path(d, None)));
+                assert_eq!(real.rename(&dir, FILES[to]).is_ok(), free);
+                if free {
+                    self.model.rename(node, FILES[to]);
                 }
             }
             Step::Lookup(d, f) => {
-                let found = world.mount.lookup(text(&path(d, Some(f)))).is_ok();
-                assert_eq!(found, model.lookup(&path(d, Some(f))).is_some());
+                let path = path(d, Some(f));
+                let found = self.world.mount.lookup(text(&path)).is_ok();
+                assert_eq!(found, self.model.lookup(&path).is_some());
             }
+            Step::Open(..) | Step::Close(_) | Step::Pin(_) | Step::Unpin(_) => self.hold(step),
+            Step::Watch(..) | Step::Unwatch(..) | Step::Replace(_) | Step::Mark(_) => {
+                self.listen(step);
+            }
+            Step::Notify(d, f) => {
+                if let Some((node, real)) = self.file(d, f) {
+                    real.notify();
+                    self.model.notify(node);
+                }
+            }
+            Step::HoldBack(d, f) => {
+                if let Some((node, real)) = self.file(d, f) {
+                    real.notify_later();
+                    self.model.hold_back(node);
+                }
+            }
+            Step::Drain => {
+                self.world.tree.drain();
+                self.model.drain();
+            }
+            Step::Reclaim => {
+                self.world.mount.reclaim();
+                self.model.kill_unused(|_, _| true);
+            }
+        }
+    }
+
+    fn mkdir(&mut self, d: usize) {
+        let made = self.world.mount.mkdir(text(&path(d, None))).is_ok();
+        // It looks the name up first.
+        assert_eq!(made, self.model.lookup(&path(d, None)).is_none());
+        if made {
+            let dir = self.model.add(DIRS[d], 0, true);
+            let mut paths = vec![path(d, None)];
+            for (f, file) in FILES.iter().enumerate() {
+                self.model.add(file, dir, false);
+                paths.push(path(d, Some(f)));
+            }
+            self.learn(&paths);
+            self.model.born(DIRS[d]);
+        }
+    }
+
+    fn rmdir(&mut self, d: usize) {
+        let removed = self.world.mount.rmdir(text(&path(d, None))).is_ok();
+        let model = &mut self.model;
+        let dentry = model.lookup(&path(d, None));
+        assert_eq!(removed, dentry.is_some());
+        let Some(dentry) = dentry else { return };
+        let node = model.dentries[dentry].node;
+        let mut files: Vec<_> =
+            (1..model.nodes.len()).filter(|n| model.nodes[*n].dir == node).collect();
+        files.retain(|file| model.nodes[*file].live);
+        files.sort_by_key(|file| model.nodes[*file].name);
+        files.into_iter().chain([node]).for_each(|node| model.remove(node));
+        model.unhash(dentry);
+        model.gone(node);
+    }
+
+    fn hold(&mut self, step: &Step) {
+        let Self { world, model, files, pins, .. } = self;
+        match *step {
             Step::Open(d, f) => {
                 let opened = world.mount.open(text(&path(d, Some(f))), Access::READ);
                 let dentry = model.lookup(&path(d, Some(f)));
@@ -351,69 +262,81 @@ impl Both {
                 drop(pin);
                 model.release(dentry);
             }
-            Step::Watch(d, f) => {
-                let mask = WatchMask::MODIFY | WatchMask::DELETE_SELF;
-                let wd = world.mount.watch(&world.inotify, text(&path(d, f)), mask).ok();
-                let dentry = model.lookup(&path(d, f));
-                assert_eq!(wd, dentry.map(|dentry| model.watch(dentry)));
-            }
-            Step::Unwatch(wd) => {
-                let known = model.watches.iter().any(|(other, _)| *other == wd);
-                assert_eq!(world.inotify.rm_watch(wd).is_ok(), known);
-                if known {
-                    model.told.push((wd, "IGNORED".to_owned()));
-                    model.watches.retain(|(other, _)| *other != wd);
-                }
-            }
-            Step::Notify(d, f) => {
-                if let Some((node, real)) = change(model, d, f) {
-                    real.notify();
-                    model.notify(node);
-                }
-            }
-            Step::HoldBack(d, f) => {
-                if let Some((node, real)) = change(model, d, f) {
-                    real.notify_later();
-                    // What is pending already will tell of it.
-                    let told_anyway = model.nodes[node].modified;
-                    model.nodes[node].held_back |= !told_anyway;
-                }
-            }
-            Step::Drain => {
-                world.tree.drain();
-                model.drain();
-            }
-            Step::Reclaim => {
-                world.mount.reclaim();
-                model.kill_unused(|_, _| true);
-            }
-            Step::Close(_) | Step::Unpin(_) => {}
+            _ => {}
         }
     }
 
-    /// The records of each watch, in order.
-    fn compare(&mut self, step: &Step) {
+    fn listen(&mut self, step: &Step) {
+        let Self { world, model, groups, mount_group, .. } = self;
+        match *step {
+            Step::Watch(group, d, f) => {
+                let mask = WatchMask::MODIFY | WatchMask::DELETE_SELF;
+                let wd = world.mount.watch(&groups[group], text(&path(d, f)), mask).ok();
+                let dentry = model.lookup(&path(d, f));
+                assert_eq!(wd, dentry.map(|dentry| model.watch(group, dentry)));
+            }
+            Step::Unwatch(group, wd) => {
+                assert_eq!(groups[group].rm_watch(wd).is_ok(), model.unwatch(group, wd));
+            }
+            Step::Replace(group) => {
+                let flags = inotify::InitFlags::NONBLOCK;
+                groups[group] = Inotify::new(&world.account, flags).unwrap();
+                model.replace_group(group);
+            }
+            Step::Mark(on) => {
+                // MODIFY, CREATE, DELETE, DELETE_SELF, of directories too.
+                const MASK: u64 = 0x4000_0702;
+                let command = if on { MarkFlags::ADD } else { MarkFlags::REMOVE };
+                let flags = command | MarkFlags::FILESYSTEM;
+                let done = world.mount.mark(mount_group, flags, MASK, "/").is_ok();
+                assert_eq!(done, on || model.marked);
+                model.marked = on;
+            }
+            _ => {}
+        }
+    }
+
+    /// What was told to each, in order.
+    fn told(&self) -> BTreeMap<Who, Vec<String>> {
+        let mut told: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let mut buffer = [0; 4096];
-        let mut told: BTreeMap<i32, Vec<String>> = BTreeMap::new();
-        while let Ok(read) = self.world.inotify.read(&mut buffer) {
-            for record in fsnotify::inotify::records(&buffer[..read]) {
-                let name = record.name.map(String::from_utf8_lossy);
-                let name = name.map(|name| format!(" {name}")).unwrap_or_default();
-                let event = crate::hierarchy::kernel_name(record.mask) + &name;
-                told.entry(record.wd).or_default().push(event);
+        for (group, inotify) in self.groups.iter().enumerate() {
+            while let Ok(read) = inotify.read(&mut buffer) {
+                for record in inotify::records(&buffer[..read]) {
+                    let name = record.name.map(String::from_utf8_lossy);
+                    let name = name.map(|name| format!(" {name}")).unwrap_or_default();
+                    let who = Who::Watch(group, record.wd);
+                    told.entry(who).or_default().push(kernel_name(record.mask) + &name);
+                }
             }
         }
-        let mut expected: BTreeMap<i32, Vec<String>> = BTreeMap::new();
-        for (wd, event) in self.model.told.drain(..) {
-            expected.entry(wd).or_default().push(event);
+        while let Ok(read) = self.mount_group.read(&mut buffer) {
+            for record in fanotify::records(&buffer[..read]) {
+                let mut line = kernel_name(record.metadata.mask);
+                for info in record.infos() {
+                    let node = self.ids[&info.handle.id().unwrap()];
+                    let name = info.name.map(String::from_utf8_lossy);
+                    line += &match info.kind {
+                        InfoKind::DfidName => format!(" {node}/{}", name.unwrap()),
+                        _ => format!(" {node}"),
+                    };
+                }
+                told.entry(Who::Mount).or_default().push(line);
+            }
         }
-        assert_eq!(told, expected, "after {step:?}");
+        told
+    }
+
+    fn compare(&mut self, step: &Step) {
+        let expected = std::mem::take(&mut self.model.told);
+        assert_eq!(self.told(), expected, "after {step:?}");
         let cached = self.world.mount.cached();
         let dentries = self.model.dentries.iter().filter(|dentry| !dentry.dead).count();
         assert_eq!(cached.dentries, dentries, "dentries after {step:?}");
         let inodes = (0..self.model.nodes.len()).filter(|node| self.model.is_cached(*node)).count();
         assert_eq!(cached.inodes, inodes, "inodes after {step:?}");
-        assert_eq!(self.world.inotify.watches(), self.model.watches.len());
+        let marks = self.model.watches.len() + usize::from(self.model.marked);
+        assert_eq!(self.world.account.marks(), marks as u64, "marks after {step:?}");
     }
 }
 
@@ -424,10 +347,9 @@ fn run(profile: Profile, steps: &[Step]) {
         both.compare(step);
     }
     // Everything ends, and nothing is left but what leaks on Linux.
-    let Both { world, files, pins, .. } = both;
-    drop((files, pins));
-    let Hierarchy { tree, mount, inotify, account, .. } = world;
-    drop(inotify);
+    let Both { world, files, pins, groups, mount_group, .. } = both;
+    drop((files, pins, groups, mount_group));
+    let Hierarchy { tree, mount, account, .. } = world;
     tree.drain();
     mount.reclaim();
     assert_eq!(account.marks(), 0);
@@ -440,6 +362,7 @@ fn run(profile: Profile, steps: &[Step]) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
+    /// Design 6: tree, cache, mark and group operations in any order.
     #[test]
     fn random_programs(
         profile in proptest::sample::select(&ALL[..]),
