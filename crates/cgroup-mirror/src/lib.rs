@@ -1,2 +1,38 @@
-//! The host's cgroup v2 hierarchy as a kernfs tree that announces every removal: fed by the
-//! monitor, read-only, with reads that pass through to the host.
+//! The host's cgroup v2 hierarchy as a kernfs tree that announces every removal, so that programs
+//! which know nothing of this project learn of it on any kernel: fed by the monitor
+//! ([`cgwatch::Watcher`]), read-only, with reads that pass through to the host.
+//!
+//! A [`Mirror`] is the tree and what feeds it. Whoever mounts the tree (`kernfs-fuse`, or a
+//! [`kernfs::SuperBlock`] in the process) gets, for one watch on `DIR/a/memory.events`:
+//! * `MODIFY` after every change that the host's kernel announces, coalesced as it coalesces them,
+//!   and after every change that only a later reading found;
+//! * then, in this order, a `MODIFY` if the last change was never announced (the kernel drops it),
+//!   `DELETE_SELF` and `IGNORED`: also where the kernel itself loses them, since what is cached or
+//!   open on the host plays no part.
+//!
+//! Inode numbers are the host's, hence a directory's is the cgroup's id; but the mirror's root has
+//! the number 1, as every root of such a tree.
+//!
+//! # What is shown, and how fresh it is
+//! Every control file of every cgroup below the mirrored one. A read opens, reads and closes the
+//! host's file, by the good citizen's protocol of `cgwatch`, and only if the directory still is the
+//! same cgroup; else it fails with `ENODEV`. Files come and go with their controllers.
+//!
+//! # What it does not do
+//! It writes nothing to the host, and takes no change of its own. Writes that host programs make to
+//! control files raise no event here unless the file is an event file. Permissions are those a file
+//! had when it was first shown; if the host's have become stricter since, reading fails with
+//! `EACCES`. A cgroup that is gone before it could be opened is not shown: its parent's watchers
+//! learn of neither its birth nor its death.
+
+mod content;
+mod error;
+mod feed;
+mod front;
+mod mirror;
+
+pub use self::{
+    error::Error,
+    front::Front,
+    mirror::{Mirror, Usage},
+};

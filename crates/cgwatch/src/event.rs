@@ -82,6 +82,16 @@ pub enum EventKind {
         /// The files with their values.
         files: Files<u64>,
     },
+    /// The kernel said that a file was written, and no value that is read differs: what it held in
+    /// between is not known. Of `cgroup.subtree_control` and `cgroup.type` always: control files may
+    /// have come or gone, in the children or in the cgroup itself. Only if
+    /// [`Options::touches`](crate::Options::touches) asks for it.
+    Touched {
+        /// Whose.
+        cgroup: Cgroup,
+        /// The file.
+        file: FileName,
+    },
     /// The cgroup is gone. Exactly once, and the last that is said of it. Implies `populated` 0.
     Removed {
         /// Which.
@@ -116,13 +126,14 @@ impl EventKind {
             | Self::Changed { cgroup, .. }
             | Self::FileRemoved { cgroup, .. }
             | Self::FileAdded { cgroup, .. }
+            | Self::Touched { cgroup, .. }
             | Self::Removed { cgroup, .. } => Some(cgroup),
             Self::Ready { .. } | Self::Gap { .. } => None,
         }
     }
 
     /// The name of the kind in the event stream: `appeared`, `ready`, `changed`, `file-removed`,
-    /// `file-added`, `removed`, `gap`.
+    /// `file-added`, `touched`, `removed`, `gap`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -131,6 +142,7 @@ impl EventKind {
             Self::Changed { .. } => "changed",
             Self::FileRemoved { .. } => "file-removed",
             Self::FileAdded { .. } => "file-added",
+            Self::Touched { .. } => "touched",
             Self::Removed { .. } => "removed",
             Self::Gap { .. } => "gap",
         }

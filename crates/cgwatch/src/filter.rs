@@ -113,7 +113,7 @@ impl Filter {
                 let mut keys = new.iter().map(|(k, _)| k).chain(late.iter().map(|(k, _)| k));
                 in_files(file) && (self.keys.is_empty() || keys.any(|key| names(&self.keys, key)))
             }
-            EventKind::FileRemoved { file, .. } => in_files(file),
+            EventKind::FileRemoved { file, .. } | EventKind::Touched { file, .. } => in_files(file),
             EventKind::FileAdded { files, .. } => files.iter().any(|(name, _)| in_files(name)),
             _ => true,
         }

@@ -16,6 +16,7 @@
 
 mod kernel;
 mod place;
+mod reader;
 
 use std::{
     fs::File,
@@ -23,11 +24,7 @@ use std::{
     path::Path,
 };
 
-use linux_notify::{
-    FileHandle,
-    inotify::{Inotify, Mask},
-    open_by_handle_at,
-};
+use linux_notify::inotify::{Inotify, Mask};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, epoll, poll},
     fs::{AtFlags, Dir, FileType, Mode, OFlags},
@@ -37,6 +34,7 @@ use rustix::{
 
 pub(crate) use self::kernel::inotify_limit;
 use self::place::Base;
+pub use self::reader::{HostEntry, HostReader};
 use crate::{
     Error, Time, mount,
     world::{MountOptions, Notification, Place, Stat, WatchLimit, Wd, World},
@@ -44,11 +42,13 @@ use crate::{
 
 /// Room for a few hundred notifications at a time.
 const NOTIFICATIONS: usize = 64 * 1024;
-/// The longest path one system call takes, with its NUL.
-const PATH_MAX: usize = 4096;
 /// A directory is opened for its identity only; what is no directory, or a link, is not followed.
 const DIRECTORY: OFlags =
     OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// A control file is opened to be read once; it never makes anyone wait.
+const CONTROL_FILE: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 /// The running kernel's hierarchy.
 #[derive(Debug)]
@@ -123,11 +123,8 @@ impl HostWorld {
         dir.used |= 1 << at.min(127);
     }
 
-    /// Opens what has this id. `None` if there is no id to go by, or none may be gone by.
     fn open_id(&self, base: usize, id: u64, flags: OFlags) -> Option<Result<OwnedFd, Errno>> {
-        let root = self.bases.get(base)?.handles.as_ref().filter(|_| id != 0)?;
-        let handle = FileHandle::from_kernfs_id(id);
-        Some(open_by_handle_at(root.as_fd(), &handle, flags).map_err(|error| error.errno()))
+        self.bases.get(base)?.open_id(id, flags)
     }
 
     fn on_base(&self, fd: OwnedFd, base: usize) -> Result<(HostDir, Stat), Errno> {
@@ -143,6 +140,21 @@ impl HostWorld {
             if dir.used & (1 << at.min(127)) != 0 {
                 let _ = rustix::fs::statat(&dir.fd, &**name, AtFlags::SYMLINK_NOFOLLOW);
             }
+        }
+    }
+}
+
+/// Reads a control file from its start to its end into `text`, replacing what it holds.
+fn read_whole(fd: &OwnedFd, text: &mut Vec<u8>) -> Result<(), Errno> {
+    text.clear();
+    loop {
+        let before = text.len();
+        text.reserve(4096);
+        let room = text.capacity() - before;
+        let got = rustix::io::read(fd, rustix::buffer::spare_capacity(text))?;
+        // A file that leaves room has been shown to its end (seq_read_iter).
+        if got == 0 || (before == 0 && got + 1024 < room) {
+            return Ok(());
         }
     }
 }
@@ -165,25 +177,7 @@ impl World for HostWorld {
 
     fn open(&mut self, number: usize, path: &[u8]) -> Result<(HostDir, Stat), Errno> {
         let base = self.bases.get(number).ok_or(Errno::NOENT)?;
-        let open = |at: BorrowedFd<'_>, path: &[u8]| match path {
-            b"" => rustix::fs::openat(at, c".", DIRECTORY, Mode::empty()),
-            path => rustix::fs::openat(at, path, DIRECTORY, Mode::empty()),
-        };
-        let fd = if path.len() < PATH_MAX {
-            open(base.fd.as_fd(), path)?
-        } else {
-            // Deeper than one call reaches: in steps.
-            let mut rest = path;
-            let mut fd = open(base.fd.as_fd(), b"")?;
-            while rest.len() >= PATH_MAX {
-                let at =
-                    rest[..PATH_MAX].iter().rposition(|&b| b == b'/').ok_or(Errno::NAMETOOLONG)?;
-                fd = open(fd.as_fd(), &rest[..at])?;
-                rest = &rest[at + 1..];
-            }
-            open(fd.as_fd(), rest)?
-        };
-        self.on_base(fd, number)
+        self.on_base(base.open(path)?, number)
     }
 
     fn open_known(&mut self, base: usize, path: &[u8], id: u64) -> Result<HostDir, Errno> {
@@ -244,22 +238,11 @@ impl World for HostWorld {
         text: &mut Vec<u8>,
     ) -> Result<(), Errno> {
         self.use_name(dir, file);
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = match self.open_id(dir.base, id, flags) {
+        let fd = match self.open_id(dir.base, id, CONTROL_FILE) {
             Some(fd) => fd?,
-            None => rustix::fs::openat(&dir.fd, file, flags, Mode::empty())?,
+            None => rustix::fs::openat(&dir.fd, file, CONTROL_FILE, Mode::empty())?,
         };
-        text.clear();
-        loop {
-            let before = text.len();
-            text.reserve(4096);
-            let room = text.capacity() - before;
-            let got = rustix::io::read(&fd, rustix::buffer::spare_capacity(text))?;
-            // A file that leaves room has been shown to its end (seq_read_iter).
-            if got == 0 || (before == 0 && got + 1024 < room) {
-                return Ok(());
-            }
-        }
+        read_whole(&fd, text)
     }
 
     fn watch(&mut self, dir: &mut HostDir) -> Result<Wd, Errno> {

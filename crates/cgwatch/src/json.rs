@@ -180,6 +180,7 @@ fn kind_fields<M: SerializeMap>(map: &mut M, kind: &EventKind) -> Result<(), M::
             unseen_fields(map, unseen, [&**file])
         }
         EventKind::FileAdded { cgroup: _, files } => map.serialize_entry("files", files),
+        EventKind::Touched { cgroup: _, file } => map.serialize_entry("file", &**file),
         EventKind::Removed { cgroup: _, lived_ns, files, unseen, learned_from } => {
             map.serialize_entry("lived_ns", lived_ns)?;
             map.serialize_entry("files", files)?;

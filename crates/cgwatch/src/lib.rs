@@ -59,7 +59,7 @@ pub use event::{
     Time, Unseen, Values,
 };
 pub use filter::Filter;
-pub use host::HostWorld;
+pub use host::{HostEntry, HostReader, HostWorld};
 pub use mount::{FileSystem, Mount};
 pub use options::{Depth, Options, Strategy};
 #[cfg(feature = "stream")]

@@ -58,6 +58,9 @@ pub struct Options {
     /// How many births may wait together with their deaths to be told, beyond the number of living
     /// cgroups, before they are withheld and counted in a `gap`.
     pub untold_pairs: usize,
+    /// Notifications that no difference explains are told, too
+    /// ([`EventKind::Touched`](crate::EventKind::Touched)).
+    pub touches: bool,
 }
 
 impl Options {
@@ -73,6 +76,7 @@ impl Options {
             sweep_interval: Duration::from_secs(30),
             filter: Filter::default(),
             untold_pairs: 4096,
+            touches: false,
         }
     }
 
@@ -108,6 +112,13 @@ impl Options {
     #[must_use]
     pub fn untold_pairs(mut self, pairs: usize) -> Self {
         self.untold_pairs = pairs;
+        self
+    }
+
+    /// Sets [`Options::touches`].
+    #[must_use]
+    pub fn touches(mut self, touches: bool) -> Self {
+        self.touches = touches;
         self
     }
 }

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use crate::{Node, active::Operation};
+use crate::{Node, Permissions, active::Operation};
 
 /// The content of a file. Its methods run under an active reference: removal
 /// waits for them, so they may use what the removal will take away; and they
@@ -26,6 +26,13 @@ pub trait Attribute: Send + Sync {
     fn store(&self, operation: &Operation<'_>, content: &[u8]) -> Result<(), Errno> {
         let _ = (operation, content);
         Err(Errno::INVAL)
+    }
+
+    /// The permissions of a node that has none of its own
+    /// ([`Node::set_permissions`]).
+    fn permissions(&self, node: &Node) -> Permissions {
+        let _ = node;
+        Permissions::of_new(false)
     }
 
     /// Whether open files must be told when they end. All files of a cgroup

@@ -30,9 +30,21 @@ impl Ids {
         Self { state: Mutex::new(State { nodes: BTreeMap::new(), next: 1, cycle: 0 }) }
     }
 
-    /// Makes a node with a new id.
-    pub(crate) fn allocate(&self, make: impl FnOnce(u64) -> Arc<Node>) -> Arc<Node> {
+    /// Makes a node with a new id: the wanted one, unless a node in memory has
+    /// its low half.
+    pub(crate) fn allocate(
+        &self,
+        wanted: Option<u64>,
+        make: impl FnOnce(u64) -> Arc<Node>,
+    ) -> Arc<Node> {
         let mut state = lock(&self.state);
+        // The low half is the key.
+        let free = |id: &u64| *id as u32 != 0 && !state.nodes.contains_key(&(*id as u32));
+        if let Some(id) = wanted.filter(free) {
+            let node = make(id);
+            state.nodes.insert(id as u32, Arc::downgrade(&node));
+            return node;
+        }
         while state.nodes.contains_key(&state.next) {
             state.advance();
         }
@@ -94,6 +106,24 @@ mod tests {
         assert_eq!(file(&tree, "last").id(), u64::from(u32::MAX));
         // 1 is the root's, in use; the next free one follows.
         assert_eq!(file(&tree, "first").id(), (1 << 32) | 2);
+    }
+
+    /// A mirror's nodes have the ids of what they mirror.
+    #[test]
+    fn an_id_can_be_asked_for_and_is_had_unless_it_is_in_use() {
+        let tree = Tree::new(Options::default());
+        let content = || Arc::new(Vec::new) as Arc<dyn crate::Attribute>;
+        let directory = tree.root().make_dir_with_id("a", 2).unwrap();
+        let file = directory.make_file_with_id("f", 7 << 32 | 3, content()).unwrap();
+        assert_eq!((directory.id(), file.id()), (2, 7 << 32 | 3));
+        let other = tree.root().make_dir_with_id("b", 3).unwrap();
+        assert_eq!(other.id(), 4, "in use, and so is each id before");
+        assert_ne!(tree.root().make_dir_with_id("zero", 0).unwrap().id(), 0);
+        drop((other, file));
+        directory.remove();
+        drop(directory);
+        tree.drain();
+        assert_eq!(tree.root().make_dir_with_id("a", 3).unwrap().id(), 3, "free again");
     }
 
     #[test]

@@ -96,19 +96,21 @@ impl fmt::Debug for Node {
 }
 
 impl Node {
-    /// A node that is not linked yet; `attribute` makes it a file.
+    /// A node that is not linked yet; `attribute` makes it a file. It has the
+    /// id that is asked for, if that is free.
     pub(crate) fn new(
         core: &Arc<Core>,
         parent: &Weak<Self>,
         name: &[u8],
         attribute: Option<Arc<dyn Attribute>>,
+        id: Option<u64>,
     ) -> Arc<Self> {
         let body = match attribute {
             Some(attribute) => Body::File(attribute),
             None => Body::Directory(Mutex::new(BTreeMap::new())),
         };
         core.pending.make_room();
-        core.ids.allocate(|id| {
+        core.ids.allocate(id, |id| {
             Arc::new(Self {
                 id,
                 core: Arc::clone(core),

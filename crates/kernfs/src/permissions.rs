@@ -29,10 +29,14 @@ impl Permissions {
 }
 
 impl Node {
-    /// Its permissions; those of a new node if none were set.
+    /// Its permissions; if none were set, those its attribute says, or a new
+    /// directory's.
     #[must_use]
     pub fn permissions(&self) -> Permissions {
-        self.own_permissions().unwrap_or(Permissions::of_new(self.is_dir()))
+        self.own_permissions().unwrap_or_else(|| match self.attribute() {
+            Some(attribute) => attribute.permissions(self),
+            None => Permissions::of_new(true),
+        })
     }
 
     /// Sets them, and tells nobody: the tree's owner does so, as cgroup does

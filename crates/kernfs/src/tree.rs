@@ -91,7 +91,7 @@ impl Tree {
         #[cfg(not(loom))]
         let with_worker = options.worker;
         let core = Core::new(options);
-        let root = Node::new(&core, &Weak::new(), b"", None);
+        let root = Node::new(&core, &Weak::new(), b"", None, None);
         root.activate();
         Self {
             #[cfg(not(loom))]
@@ -172,7 +172,20 @@ impl Node {
     /// `ENAMETOOLONG` (the name).
     #[doc(alias = "kernfs_create_dir")]
     pub fn make_dir(self: &Arc<Self>, name: impl AsRef<[u8]>) -> Result<Arc<Self>, Error> {
-        self.add(name.as_ref(), None)
+        self.add(name.as_ref(), None, None)
+    }
+
+    /// As [`make_dir`](Self::make_dir), with this id unless a node in memory
+    /// has its lower half: for trees that show another's nodes.
+    ///
+    /// # Errors
+    /// As [`make_dir`](Self::make_dir).
+    pub fn make_dir_with_id(
+        self: &Arc<Self>,
+        name: impl AsRef<[u8]>,
+        id: u64,
+    ) -> Result<Arc<Self>, Error> {
+        self.add(name.as_ref(), None, Some(id))
     }
 
     /// Makes a file in this directory.
@@ -185,19 +198,34 @@ impl Node {
         name: impl AsRef<[u8]>,
         attribute: Arc<dyn Attribute>,
     ) -> Result<Arc<Self>, Error> {
-        self.add(name.as_ref(), Some(attribute))
+        self.add(name.as_ref(), Some(attribute), None)
+    }
+
+    /// As [`make_file`](Self::make_file), with an id as in
+    /// [`make_dir_with_id`](Self::make_dir_with_id).
+    ///
+    /// # Errors
+    /// As [`make_dir`](Self::make_dir).
+    pub fn make_file_with_id(
+        self: &Arc<Self>,
+        name: impl AsRef<[u8]>,
+        id: u64,
+        attribute: Arc<dyn Attribute>,
+    ) -> Result<Arc<Self>, Error> {
+        self.add(name.as_ref(), Some(attribute), Some(id))
     }
 
     fn add(
         self: &Arc<Self>,
         name: &[u8],
         attribute: Option<Arc<dyn Attribute>>,
+        id: Option<u64>,
     ) -> Result<Arc<Self>, Error> {
         check_name(name)?;
         let Some(children) = self.children() else {
             return Err(Error::NotDirectory { name: self.text() });
         };
-        let node = Self::new(self.core(), &Arc::downgrade(self), name, attribute);
+        let node = Self::new(self.core(), &Arc::downgrade(self), name, attribute, id);
         {
             let mut children = lock(children);
             if self.is_removed() {

@@ -9,7 +9,6 @@ mod freezing;
 mod life;
 mod limiter;
 mod memory;
-mod scenarios;
 mod tasks;
 
 use cgroup_sim::{Event, Hierarchy, Options};

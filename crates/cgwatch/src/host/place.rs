@@ -4,7 +4,7 @@
 //! then two paths that overlap are seen to do so, whichever mounts they were given in.
 
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -25,6 +25,37 @@ pub(super) struct Base {
     pub(super) device: u64,
     /// Open for reading, if handles may be opened on it.
     pub(super) handles: Option<OwnedFd>,
+}
+
+/// The longest path one system call takes, with its NUL.
+const PATH_MAX: usize = 4096;
+
+impl Base {
+    /// Opens what has this id. `None` if there is no id to go by, or none may be gone by.
+    pub(super) fn open_id(&self, id: u64, flags: OFlags) -> Option<Result<OwnedFd, Errno>> {
+        let root = self.handles.as_ref().filter(|_| id != 0)?;
+        let handle = FileHandle::from_kernfs_id(id);
+        Some(open_by_handle_at(root.as_fd(), &handle, flags).map_err(|error| error.errno()))
+    }
+
+    /// Opens the directory at a path from the mount's root, however long it is.
+    pub(super) fn open(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+        let open = |at: BorrowedFd<'_>, path: &[u8]| match path {
+            b"" => rustix::fs::openat(at, c".", DIRECTORY, Mode::empty()),
+            path => rustix::fs::openat(at, path, DIRECTORY, Mode::empty()),
+        };
+        if path.len() < PATH_MAX {
+            return open(self.fd.as_fd(), path);
+        }
+        let mut rest = path;
+        let mut fd = open(self.fd.as_fd(), b"")?;
+        while rest.len() >= PATH_MAX {
+            let at = rest[..PATH_MAX].iter().rposition(|&b| b == b'/').ok_or(Errno::NAMETOOLONG)?;
+            fd = open(fd.as_fd(), &rest[..at])?;
+            rest = &rest[at + 1..];
+        }
+        open(fd.as_fd(), rest)
+    }
 }
 
 impl HostWorld {
@@ -71,6 +102,12 @@ impl HostWorld {
         let handles = handles_of(point, stat.st_ino);
         self.bases.push(Base { point: point.into(), fd, device: stat.st_dev, handles });
         Ok(self.bases.len() - 1)
+    }
+
+    /// The base that a path of the user's lies below, and its way from there.
+    pub(super) fn into_base_of(mut self, path: &Path) -> Result<(Base, Vec<u8>), Error> {
+        let place = self.find_place(path)?;
+        Ok((self.bases.swap_remove(place.base), place.path))
     }
 }
 

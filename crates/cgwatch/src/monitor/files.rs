@@ -11,7 +11,7 @@ use super::{
     is_gone,
     schema::FileId,
     settle::Loss,
-    untold::{Lost, ToldFile},
+    untold::{Lost, ToldFile, Touch},
 };
 use crate::{Confidence, LearnedFrom, Unseen, Values, world::World};
 
@@ -187,6 +187,10 @@ impl<W: World> Monitor<W> {
     /// Looks at cgroups whose files may have come or gone.
     pub(crate) fn take_controls(&mut self) {
         for (key, itself) in std::mem::take(&mut self.hints.controls) {
+            if self.options.touches {
+                let what = if itself { Touch::Type } else { Touch::Control };
+                self.untold.note_touch(&mut self.books, key, what);
+            }
             let mut keys: Vec<_> = self.books.children(key).collect();
             if itself {
                 keys.push(key);

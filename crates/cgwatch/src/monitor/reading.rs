@@ -11,6 +11,7 @@ use super::{
     books::NodeKey,
     is_gone,
     schema::{CGROUP_EVENTS, FileId, SchemaId},
+    untold::Touch,
 };
 use crate::{LearnedFrom, world::World};
 
@@ -18,6 +19,11 @@ impl<W: World> Monitor<W> {
     /// Reads the files that woke.
     pub(crate) fn take_wakes(&mut self) {
         let mut wakes: Vec<_> = self.hints.wakes.drain(..).collect();
+        if self.options.touches {
+            for &(key, file) in &wakes {
+                self.untold.note_touch(&mut self.books, key, Touch::File(file));
+            }
+        }
         wakes.sort_by_cached_key(|(key, file)| {
             (self.books.get(*key).map_or(0, |node| node.depth), *key, *file)
         });

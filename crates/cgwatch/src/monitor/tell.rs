@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{
     books::{Books, File, Node, NodeKey},
     schema::{CGROUP_EVENTS, FileId, SchemaId, Schemas},
-    untold::{Lost, Told, ToldFile, Untold},
+    untold::{Lost, Told, ToldFile, Touch, Untold},
 };
 use crate::{Cgroup, CgroupPath, EventKind, Files, LearnedFrom, Unseen, Values};
 
@@ -131,6 +131,7 @@ pub(crate) fn living(
         push_change(out, schemas, &who, file.file, before, Moment::now(file), late);
     }
     place_populated(&mut out[changes..], schemas);
+    push_touches(out, changes, schemas, &who, &known.touches);
     if let Some(removal) = told.as_mut().and_then(|told| told.removal.take()) {
         let unseen = &removal.unseen;
         if unseen.unseen_in.is_some() || unseen.files.iter().any(|(_, amount)| amount.is_some()) {
@@ -210,6 +211,30 @@ fn push_change(
     let own = has_twin.then_some(own);
     let file = spec.name.clone();
     out.push(EventKind::Changed { cgroup: who.clone(), file, old, new, delta, own, late });
+}
+
+/// What was written and shows no difference.
+fn push_touches(
+    out: &mut Vec<EventKind>,
+    changes: usize,
+    schemas: &Schemas,
+    who: &Cgroup,
+    touches: &[Touch],
+) {
+    for touch in touches {
+        let file: Arc<str> = match touch {
+            Touch::File(file) => schemas.spec(*file).name.clone(),
+            Touch::Control => "cgroup.subtree_control".into(),
+            Touch::Type => "cgroup.type".into(),
+        };
+        let explains = |kind: &EventKind| match kind {
+            EventKind::Changed { file: changed, new, .. } => *changed == file && !new.is_empty(),
+            _ => false,
+        };
+        if !out[changes..].iter().any(explains) {
+            out.push(EventKind::Touched { cgroup: who.clone(), file });
+        }
+    }
 }
 
 /// The value of another schema's key; a key that was not there counts from zero.

@@ -40,6 +40,19 @@ pub(crate) struct Told {
     /// What dead descendants counted late: file, schema, amounts.
     pub(crate) late: Vec<(FileId, SchemaId, Vec<u64>)>,
     pub(crate) removal: Option<Box<Removal>>,
+    /// Files that were written, whether or not a value differs.
+    pub(crate) touches: Vec<Touch>,
+}
+
+/// A file that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Touch {
+    /// An event file.
+    File(FileId),
+    /// `cgroup.subtree_control`
+    Control,
+    /// `cgroup.type`
+    Type,
 }
 
 /// One file as the reader knows it.
@@ -124,6 +137,17 @@ impl Untold {
         let Some(node) = books.get_mut(key) else { return };
         if !std::mem::replace(&mut node.flags.queued, true) {
             self.queue.push_back(Entry::Living(key));
+        }
+    }
+
+    /// A file was written, which is to be told whether or not a value differs.
+    pub(crate) fn note_touch(&mut self, books: &mut Books, key: NodeKey, what: Touch) {
+        if books.living(key).is_some() {
+            let touches = &mut self.told_mut(key).touches;
+            if !touches.contains(&what) {
+                touches.push(what);
+            }
+            self.touch(books, key);
         }
     }
 

@@ -1,0 +1,12 @@
+//! What can go wrong with a mirror.
+
+use thiserror::Error;
+
+/// A hierarchy that cannot be mirrored, or no longer.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The path is no cgroup, or the monitor cannot watch it.
+    #[error(transparent)]
+    Monitor(#[from] cgwatch::Error),
+}
