@@ -1,14 +1,20 @@
 //! What always holds: nothing is counted that did not happen, and nothing is lost on the way up.
 
+use hashbrown::HashMap;
+
 use crate::{Controllers, Error, Event, controller::Body, memory::PAGE, state::State};
+
+/// The memory and the swap of tasks, by state.
+type Charged = HashMap<usize, (u64, u64)>;
 
 impl State {
     /// Checks all sums, and says where the first is wrong.
     pub(crate) fn check_conservation(&self) -> Result<(), Error> {
+        let charged = self.charged();
         for (state, css) in &self.states {
             self.check_counters(state)?;
             match &css.body {
-                Body::Memory(_) => self.check_memory(state)?,
+                Body::Memory(_) => self.check_memory(state, &charged)?,
                 Body::Pids(pids) if css.online => {
                     let tasks = self.tasks_below(css.cgroup);
                     balance(css.id, "pids.current", pids.current, tasks)?;
@@ -22,6 +28,16 @@ impl State {
             }
         }
         self.check_truth()
+    }
+
+    fn charged(&self) -> Charged {
+        let mut all = Charged::new();
+        for charge in self.tasks.values().flat_map(|task| &task.charges) {
+            let (anonymous, swapped) = all.entry(charge.state).or_default();
+            *anonymous += charge.anonymous;
+            *swapped += charge.swap;
+        }
+        all
     }
 
     /// A sum is what was counted here and in all below, also in those that are gone.
@@ -48,7 +64,7 @@ impl State {
         Ok(())
     }
 
-    fn check_memory(&self, state: usize) -> Result<(), Error> {
+    fn check_memory(&self, state: usize, charged: &Charged) -> Result<(), Error> {
         let css = &self.states[state];
         let Some(memory) = self.memory_at(state) else { return Ok(()) };
         let below: Vec<_> =
@@ -59,12 +75,7 @@ impl State {
         balance(css.id, "memory.current", memory.usage, usage)?;
         let swap = own.swap + below.iter().map(|memory| memory.swap).sum::<u64>();
         balance(css.id, "memory.swap.current", memory.swap, swap)?;
-        let charges = self.tasks.values().flat_map(|task| &task.charges);
-        let (mut anonymous, mut swapped) = (0, 0);
-        for charge in charges.filter(|charge| charge.state == state) {
-            anonymous += charge.anonymous;
-            swapped += charge.swap;
-        }
+        let (anonymous, swapped) = charged.get(&state).copied().unwrap_or_default();
         balance(css.id, "memory of tasks", own.anonymous, anonymous)?;
         balance(css.id, "swap of tasks", own.swap, swapped)?;
         if css.parent.is_none() {
@@ -99,15 +110,17 @@ impl State {
 
     /// What is remembered of a cgroup is what its states counted.
     fn check_truth(&self) -> Result<(), Error> {
+        let mut counted: HashMap<(u64, Event), u64> = HashMap::new();
+        for (_, css) in &self.states {
+            for event in Event::ALL.into_iter().filter(|one| one.controller() == css.controller) {
+                *counted.entry((css.id, event)).or_default() += css.local[event.slot()];
+            }
+        }
         for life in self.lives.all() {
             for event in Event::ALL {
-                let of = |css: &&crate::controller::Css| {
-                    css.id == life.id && css.controller == event.controller()
-                };
-                let states = self.states.iter().map(|(_, css)| css).filter(of);
-                let counted = states.map(|css| css.local[event.slot()]).sum();
+                let states = counted.get(&(life.id, event)).copied().unwrap_or(0);
                 let told = life.counted.get(&event).copied().unwrap_or(0);
-                balance(life.id, event.key(), told, counted)?;
+                balance(life.id, event.key(), told, states)?;
             }
         }
         Ok(())

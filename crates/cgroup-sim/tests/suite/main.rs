@@ -9,6 +9,7 @@ mod freezing;
 mod life;
 mod limiter;
 mod memory;
+mod scenarios;
 mod tasks;
 
 use cgroup_sim::{Event, Hierarchy, Options};
