@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Watch(Watch),
     /// Tell what this kernel, this mount and these limits allow, with the evidence
     Doctor(Doctor),
+    /// Mount a simulated cgroup hierarchy, to test programs against
+    Mount(Mount),
     /// Print a completion script for a shell
     #[command(after_help = "Example: cgwatch completions bash > \
                             ~/.local/share/bash-completion/completions/cgwatch")]
@@ -40,7 +42,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example: cgwatch man watch | man -l -")]
     Man {
         /// The subcommand; without it the page of cgwatch itself
-        #[arg(value_parser = PossibleValuesParser::new(["watch", "doctor", "completions", "man"]))]
+        #[arg(value_parser = PossibleValuesParser::new(["watch", "doctor", "mount", "completions", "man"]))]
         command: Option<String>,
     },
 }
@@ -167,6 +169,47 @@ pub(crate) struct Doctor {
     /// When to colour the output
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     pub(crate) color: Color,
+}
+
+/// The examples of `mount`.
+const MOUNT_EXAMPLES: &str = "\
+Examples:
+  mkdir /tmp/cgroup && cgwatch mount /tmp/cgroup --sim &
+  echo +memory > /tmp/cgroup/cgroup.subtree_control
+  mkdir /tmp/cgroup/service && cat /tmp/cgroup/service/memory.events
+  inotifywait -m /tmp/cgroup/service/memory.events     its changes, then its removal
+
+What is written to cgroup.procs is the number of a real process, which is a task there for as long \
+as it lives; cgroup.kill and limits that kill do kill it.
+
+Exit codes: 0 unmounted, 1 error.";
+
+#[derive(Debug, Args)]
+#[command(after_help = MOUNT_EXAMPLES)]
+pub(crate) struct Mount {
+    /// The simulated hierarchy: without a scenario, empty, with every simulated controller
+    #[arg(long, required = true)]
+    pub(crate) sim: bool,
+
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// Where and how something is mounted.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// An empty directory
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) directory: PathBuf,
+
+    /// Let other users in. They can then keep the server busy, and hold up what others are told;
+    /// see the notes on security
+    #[arg(long)]
+    pub(crate) allow_other: bool,
+
+    /// Go to the background once it is mounted
+    #[arg(long)]
+    pub(crate) daemon: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

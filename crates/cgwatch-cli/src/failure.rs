@@ -9,9 +9,39 @@ use crate::{limits, people::printable};
 
 /// What to tell the user.
 pub(crate) fn sentence(error: &anyhow::Error) -> String {
-    match error.downcast_ref::<Error>() {
-        Some(error) => explain(error),
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return explain(error);
+    }
+    match error.downcast_ref::<kernfs_fuse::Error>() {
+        Some(error) => explain_mount(error),
         None => format!("{error:#}"),
+    }
+}
+
+fn explain_mount(error: &kernfs_fuse::Error) -> String {
+    use kernfs_fuse::Error as Mounting;
+    match error {
+        Mounting::NoDevice(source) => {
+            format!("{error}: {source}; load the module with `modprobe fuse`, as root")
+        }
+        Mounting::MountPoint { path, source } => {
+            format!("{} cannot be mounted on: {source}; make it with `mkdir`", show(path))
+        }
+        Mounting::NotDirectory { path } => {
+            format!("{} is no directory; give an empty one", show(path))
+        }
+        Mounting::NotEmpty { path } => format!(
+            "{} is not empty, and a mount would hide what is in it; give an empty directory",
+            show(path)
+        ),
+        Mounting::Mount { path, source } => format!(
+            "{} cannot be mounted on: {source}; run as root, or install fusermount3",
+            show(path)
+        ),
+        other => match std::error::Error::source(other) {
+            Some(source) => format!("{other}: {source}"),
+            None => other.to_string(),
+        },
     }
 }
 

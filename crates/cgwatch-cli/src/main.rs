@@ -7,7 +7,10 @@ mod arguments;
 mod doctor;
 mod failure;
 mod limits;
+mod mount;
 mod people;
+mod serve;
+mod signals;
 mod target;
 mod watch;
 
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Watch(arguments) => watch::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Mount(arguments) => mount::run(&arguments),
         Command::Completions { shell } => completions(shell),
         Command::Man { command } => man(command.as_deref()),
     };

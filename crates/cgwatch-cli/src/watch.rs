@@ -21,12 +21,11 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::{
     arguments,
     people::{self, Lines},
-    target,
+    signals, target,
 };
 use output::{Closed, Output};
 use summary::Summary;
@@ -36,7 +35,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Watches until the end of the roots, the time, the count or the user's patience.
 pub(crate) fn run(arguments: &arguments::Watch) -> anyhow::Result<ExitCode> {
-    let signals = signals()?;
+    let signals = signals::caught()?;
     let began = Instant::now();
     let paths = target::all(&arguments.paths)?;
     let mut watcher = Watcher::new(options(arguments)?)?;
@@ -69,24 +68,6 @@ pub(crate) fn run(arguments: &arguments::Watch) -> anyhow::Result<ExitCode> {
         End::Timeout if session.seen == 0 => ExitCode::from(2),
         _ => ExitCode::SUCCESS,
     })
-}
-
-/// Becomes readable at the first signal. The second ends the process at once.
-fn signals() -> anyhow::Result<UnixStream> {
-    let (receiver, sender) = UnixStream::pair().context("cannot make a pair of sockets")?;
-    let interrupted = std::sync::Arc::default();
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        let sender = sender.try_clone()?;
-        signal_hook::flag::register_conditional_shutdown(
-            signal,
-            128 + signal,
-            std::sync::Arc::clone(&interrupted),
-        )
-        .and_then(|_| signal_hook::flag::register(signal, std::sync::Arc::clone(&interrupted)))
-        .and_then(|_| signal_hook::low_level::pipe::register(signal, sender))
-        .context("cannot catch signals")?;
-    }
-    Ok(receiver)
 }
 
 fn options(arguments: &arguments::Watch) -> Result<Options, cgwatch::Error> {

@@ -69,8 +69,8 @@ pub(crate) fn path(root: &Node, node: &Arc<Node>) -> Option<CString> {
 
 impl Kick {
     /// Finds out whether handles may be used.
-    pub(crate) fn new(root: OwnedFd, notifier: Notifier, root_node: &Node) -> Self {
-        let mut kick = Self { root: Arc::new(root), notifier, by_handle: true };
+    pub(crate) fn new(root: Arc<OwnedFd>, notifier: Notifier, root_node: &Node) -> Self {
+        let mut kick = Self { root, notifier, by_handle: true };
         kick.by_handle = kick.open(root_node).is_ok();
         kick
     }

@@ -37,6 +37,7 @@
 //! extended attributes. Inode numbers beyond 2^64.
 
 mod announce;
+mod caller;
 mod error;
 mod facts;
 mod handles;
@@ -51,6 +52,7 @@ mod shared;
 mod sleepers;
 
 pub use self::{
+    caller::{Caller, caller},
     error::Error,
     mount::{Mount, Usage, Weakness},
     options::Options,

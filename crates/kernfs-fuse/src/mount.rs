@@ -51,6 +51,7 @@ pub struct Mount {
     session: Option<BackgroundSession>,
     threads: Vec<JoinHandle<()>>,
     weaknesses: Vec<Weakness>,
+    root: Option<Arc<OwnedFd>>,
     notifier: Notifier,
     /// The mount's device number, by which it is told from others there.
     device: u64,
@@ -111,12 +112,14 @@ impl Mount {
             session: Some(session),
             threads: Vec::new(),
             weaknesses: Vec::new(),
+            root: None,
             notifier: notifier.clone(),
             device: 0,
         };
         // From here on dropping it unmounts.
-        let root = mount.private_root(options.read_only).map_err(|e| failed(e.into()))?;
+        let root = Arc::new(mount.private_root(options.read_only).map_err(|e| failed(e.into()))?);
         mount.device = rustix::fs::fstat(&root).map_err(|e| failed(e.into()))?.st_dev;
+        mount.root = Some(Arc::clone(&root));
         let kick = Kick::new(root, notifier, tree.root());
         if !kick.uses_handles() {
             mount.weaknesses.push(Weakness::NoHandles);
@@ -176,6 +179,14 @@ impl Mount {
         &self.path
     }
 
+    /// Its root directory, by a way of the server's own where that is
+    /// permitted: what an [`OwnThread`] changes, it changes from here. Stays
+    /// open for as long as the mount lives.
+    #[must_use]
+    pub fn root(&self) -> Option<Arc<OwnedFd>> {
+        self.root.clone()
+    }
+
     /// What it cannot do for lack of a privilege; empty for root.
     #[must_use]
     pub fn weaknesses(&self) -> &[Weakness] {
@@ -233,9 +244,8 @@ impl Drop for Mount {
             // One that panicked has ended, too.
             let _ = thread.join();
         }
-        if let Some(session) = self.session.take() {
-            drop(session);
-        }
+        self.root = None;
+        drop(self.session.take());
     }
 }
 

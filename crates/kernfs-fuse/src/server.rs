@@ -10,9 +10,9 @@ use fuser::{
     ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyOpen, ReplyPoll, ReplyStatfs,
     ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
-use kernfs::{Access, Error, Node, Permissions, Ready};
+use kernfs::{Access, Node, Permissions, Ready};
 
-use crate::{facts, shared::Shared};
+use crate::{caller, facts, shared::Shared};
 
 /// Kernel: `NAME_MAX`; FUSE would allow more.
 const NAME_MAX: usize = 255;
@@ -85,7 +85,7 @@ impl Server {
         if !parent.is_active() {
             return Err(Errno::ENODEV);
         }
-        calls.mkdir(&parent, name).map_err(errno)?;
+        caller::during(request, || calls.mkdir(&parent, name)).map_err(errno)?;
         // Another may have removed it again.
         let node = parent.child(name).ok_or(Errno::ENOENT)?;
         if !self.is_own(request) {
@@ -120,7 +120,7 @@ impl Server {
         if !self.0.queues.begin_removal(&node) {
             return Err(Errno::EBUSY);
         }
-        if let Err(error) = calls.rmdir(&node) {
+        if let Err(error) = caller::during(request, || calls.rmdir(&node)) {
             self.0.queues.cancel_removal(&node, &self.0.known);
             return Err(errno(error));
         }
@@ -223,10 +223,6 @@ fn errno(error: rustix::io::Errno) -> Errno {
     Errno::from_i32(error.raw_os_error())
 }
 
-fn errno_of(error: &Error) -> Errno {
-    errno(error.errno())
-}
-
 impl Filesystem for Server {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
         for wanted in [
@@ -327,7 +323,7 @@ impl Filesystem for Server {
 
     fn read(
         &self,
-        _: &Request,
+        request: &Request,
         _: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -340,19 +336,21 @@ impl Filesystem for Server {
         let (offset, size) =
             (usize::try_from(offset).unwrap_or(usize::MAX), size.try_into().unwrap_or(usize::MAX));
         let mut reply = Some(reply);
-        let read = file.read_with(offset, size, |content| {
-            if let Some(reply) = reply.take() {
-                reply.data(content);
-            }
+        let read = caller::during(request, || {
+            file.read_with(offset, size, |content| {
+                if let Some(reply) = reply.take() {
+                    reply.data(content);
+                }
+            })
         });
         if let (Err(error), Some(reply)) = (read, reply) {
-            reply.error(errno_of(&error));
+            reply.error(errno(error));
         }
     }
 
     fn write(
         &self,
-        _: &Request,
+        request: &Request,
         _: INodeNo,
         handle: FileHandle,
         _: u64,
@@ -366,10 +364,10 @@ impl Filesystem for Server {
         if data.len() > WRITE_MAX {
             return reply.error(Errno::E2BIG);
         }
-        match file.write(data) {
+        match caller::during(request, || file.write(data)) {
             // At most a page.
             Ok(()) => reply.written(data.len() as u32),
-            Err(error) => reply.error(errno_of(&error)),
+            Err(error) => reply.error(errno(error)),
         }
     }
 

@@ -1,0 +1,166 @@
+//! The life of a mount: in the foreground or not, until a signal, or until
+//! someone unmounts it. However it ends, the mount goes with it.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use kernfs_fuse::{Mount, Weakness};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{Mode, OFlags},
+    mount::UnmountFlags,
+};
+
+use crate::{arguments::Place, people::printable};
+
+/// Set for the process that a `--daemon` leaves behind.
+const BACKGROUND: &str = "CGWATCH_IN_BACKGROUND";
+/// What it says when it is ready.
+const READY: &str = "ready\n";
+/// How often it is looked whether the mount is still there.
+const LOOK: Duration = Duration::from_secs(1);
+/// What the names of our mounts begin with.
+pub(crate) const NAME: &str = "cgwatch-";
+
+/// With `--daemon`: starts the process that stays, waits until it has mounted,
+/// and gives the exit code; `None` in that process, and without.
+pub(crate) fn in_background(place: &Place) -> anyhow::Result<Option<ExitCode>> {
+    if !place.daemon {
+        return Ok(None);
+    }
+    if env::var_os(BACKGROUND).is_some() {
+        // Fails only for a leader of a group, which a new process is not.
+        let _ = rustix::process::setsid();
+        return Ok(None);
+    }
+    let mut child = Command::new(env::current_exe().context("cannot find this program")?)
+        .args(env::args_os().skip(1))
+        .env(BACKGROUND, "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start a process for the background")?;
+    let mut said = String::new();
+    if let Some(output) = child.stdout.take() {
+        BufReader::new(output).read_line(&mut said)?;
+    }
+    if said == READY {
+        return Ok(Some(ExitCode::SUCCESS));
+    }
+    // It has said why.
+    child.wait()?;
+    Ok(Some(ExitCode::FAILURE))
+}
+
+/// Refuses a directory in one of our own mounts.
+pub(crate) fn refuse_own_mounts(directory: &Path) -> anyhow::Result<()> {
+    // What cannot be looked at is told when it is mounted.
+    let Ok(directory) = directory.canonicalize() else { return Ok(()) };
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("no /proc")?;
+    for line in mounts.lines() {
+        let Some((mount, kind)) = line.split_once(" - ") else { continue };
+        let mut kind = kind.split(' ');
+        let is_ours = kind.next() == Some("fuse")
+            && kind.next().is_some_and(|source| source.starts_with(NAME));
+        let point = mount.split(' ').nth(4).unwrap_or_default();
+        if is_ours && directory.starts_with(point) {
+            bail!(
+                "{} lies in a mount of cgwatch itself, at {point}; give a directory elsewhere",
+                printable(directory.as_os_str().as_encoded_bytes())
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Says what is weaker than it could be.
+pub(crate) fn warn(place: &Place, mount: &Mount) {
+    if place.allow_other {
+        eprintln!(
+            "cgwatch: warning: other users are let in: one who is hostile can hold up what \
+             watchers of this mount are told"
+        );
+    }
+    for weakness in mount.weaknesses() {
+        let told = match weakness {
+            Weakness::NoHandles => {
+                "without CAP_DAC_READ_SEARCH a watched file that the kernel has dropped from its \
+                 cache does not tell that an rmdir removed it"
+            }
+            Weakness::NoPrivateMount => {
+                "without CAP_SYS_ADMIN a plain umount finds the mount busy: end it with SIGTERM"
+            }
+            _ => continue,
+        };
+        eprintln!("cgwatch: warning: {told}");
+    }
+}
+
+/// Keeps a mount until a signal comes or it is unmounted. `work` is done at
+/// least as often as it asks for.
+pub(crate) fn until_the_end(
+    mount: Mount,
+    signals: &UnixStream,
+    mut work: impl FnMut() -> anyhow::Result<Duration>,
+) -> anyhow::Result<ExitCode> {
+    unmount_on_panic(mount.path());
+    if env::var_os(BACKGROUND).is_some() {
+        leave_the_terminal()?;
+    } else {
+        eprintln!("cgwatch: mounted at {}", printable(mount.path().as_os_str().as_encoded_bytes()));
+    }
+    let mut looked = Instant::now();
+    loop {
+        let pause = work()?.min(LOOK);
+        let pause = Timespec { tv_sec: 0, tv_nsec: pause.as_nanos().min(999_999_999) as _ };
+        let mut ready = [PollFd::new(signals, PollFlags::IN)];
+        match poll(&mut ready, Some(&pause)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => break,
+            Err(error) => return Err(error).context("cannot wait"),
+        }
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            if !mount.is_mounted() {
+                break;
+            }
+        }
+    }
+    drop(mount);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says that it is ready, then has no terminal and holds no directory.
+fn leave_the_terminal() -> anyhow::Result<()> {
+    let mut output = std::io::stdout();
+    output.write_all(READY.as_bytes()).and_then(|()| output.flush())?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    rustix::process::chdir("/")?;
+    Ok(())
+}
+
+/// A panic in any thread ends the process, and the mount with it: a mount whose
+/// server is broken makes its clients wait for ever.
+fn unmount_on_panic(path: &Path) {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    // One mount a process.
+    let _ = PATH.set(path.to_owned());
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        if let Some(path) = PATH.get() {
+            let _ = rustix::mount::unmount(path, UnmountFlags::FORCE | UnmountFlags::DETACH);
+        }
+        std::process::exit(101);
+    }));
+}
