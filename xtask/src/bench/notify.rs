@@ -138,6 +138,7 @@ fn rows(arms: &[Arm]) -> Vec<Row> {
     let write = best("linux write");
     let linux = |name: &str| Some(("inotify", best(name)));
     let bare = |name: &str| Some(("inotify, bare", best(name) - write));
+    let hundred = Some(("inotify, 100", best("linux watchers")));
     let channel = |name: &str| Some(("channel", best(name)));
     let row = |what, own: &str, against, budget| Row { what, own: best(own), against, budget };
     let tenth = Some(0.1);
@@ -150,7 +151,8 @@ fn rows(arms: &[Arm]) -> Vec<Row> {
         row("", "own batch", channel("channel batch"), None),
         row("… with a descriptor to poll", "own fd", linux("linux one"), None),
         row("… 100 watchers, each record", "own watchers", linux("linux watchers"), None),
-        row("… 1,000 watchers, each record", "own thousand", None, None),
+        // A user may have 128 instances, so that the kernel is measured with 100.
+        row("… 1,000 watchers, each record", "own thousand", hundred, None),
         row("… through a tree of 1,000", "tree one", linux("linux one"), None),
         row("… of 1,000,000, 1 % watched", "tree million", linux("linux files"), None),
         row("fsnotify() of an unwatched object", "own unwatched", None, None),

@@ -169,27 +169,82 @@ fn fanotify_init() {
     differences.check(1 << 12);
 }
 
-/// Every combination of mark flags, for groups of each kind, on a file and a
-/// directory of a tmpfs, marked before or not.
+/// The two sides of fanotify, on a tmpfs: a file, a directory, and the whole.
+struct Both {
+    place: tempfile::TempDir,
+    file: Arc<dyn Object>,
+    dir: Arc<dyn Object>,
+    whole: Arc<dyn Object>,
+}
+
+/// What is marked, and by which path it is reached.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    File,
+    Directory,
+}
+
+impl Both {
+    fn new() -> Self {
+        let place = tempfile::tempdir_in("/dev/shm").unwrap();
+        fs::write(place.path().join("file"), "").unwrap();
+        fs::create_dir(place.path().join("dir")).unwrap();
+        let file_system = FileSystem { identity: 1, fsid: Fsid([1; 8]), decodes_handles: true };
+        let object = |kind| -> Arc<dyn Object> { Thing::in_file_system(kind, file_system) };
+        Self {
+            place,
+            file: object(ObjectKind::File),
+            dir: object(ObjectKind::Directory),
+            whole: object(ObjectKind::SuperBlock),
+        }
+    }
+
+    /// Marks the same on both sides.
+    fn mark(
+        &self,
+        group: (&linux::Fanotify, &Fanotify),
+        target: Target,
+        flags: MarkFlags,
+        mask: u64,
+    ) -> (Result<Answer, &'static str>, Answer) {
+        let (name, object) = match target {
+            Target::File => ("file", &self.file),
+            Target::Directory => ("dir", &self.dir),
+        };
+        let whole = flags.contains(MarkFlags::FILESYSTEM);
+        let object = if whole { &self.whole } else { object };
+        let path = self.place.path().join(name);
+        let linux_flags = linux::MarkFlags::from_bits_retain(flags.bits());
+        let linux_mask = linux::MaskFlags::from_bits_retain(mask);
+        let answer = group.0.mark(linux_flags, linux_mask, rustix::fs::CWD, Some(path.as_path()));
+        (ours(group.1.mark(flags, mask, object)), answer.map_err(from_nix).err())
+    }
+
+    fn flush(&self, group: (&linux::Fanotify, &Fanotify)) {
+        for kind in [MarkFlags::empty(), MarkFlags::MOUNT, MarkFlags::FILESYSTEM] {
+            let (_, linux) = self.mark(group, Target::Directory, MarkFlags::FLUSH | kind, 0);
+            assert_eq!(linux, None);
+        }
+    }
+}
+
+fn kinds_of_groups() -> [InitFlags; 4] {
+    let named = InitFlags::REPORT_DIR_FID | InitFlags::REPORT_NAME;
+    let target = named | InitFlags::REPORT_FID | InitFlags::REPORT_TARGET_FID;
+    [InitFlags::empty(), InitFlags::REPORT_FID, named, target]
+}
+
+const ONDIR: u64 = 0x4000_0000;
+const ON_CHILD: u64 = 0x0800_0000;
+
+/// 3.5: every combination of mark flags, for groups of each kind, on a file and
+/// a directory of a tmpfs and on the whole of it, marked before or not.
 #[test]
-fn fanotify_mark() {
+fn fanotify_mark_flags() {
     if !is_privileged() {
         return;
     }
-    let place = tempfile::tempdir_in("/dev/shm").unwrap();
-    let (file, dir) = (place.path().join("file"), place.path().join("dir"));
-    fs::write(&file, "").unwrap();
-    fs::create_dir(&dir).unwrap();
-    let file_system = FileSystem { identity: 1, fsid: Fsid([1; 8]), decodes_handles: true };
-    let object = |kind| -> Arc<dyn Object> { Thing::in_file_system(kind, file_system) };
-    let super_block = object(ObjectKind::SuperBlock);
-    let objects = [(&file, object(ObjectKind::File)), (&dir, object(ObjectKind::Directory))];
-
-    let named = InitFlags::REPORT_DIR_FID | InitFlags::REPORT_NAME;
-    let target = named | InitFlags::REPORT_FID | InitFlags::REPORT_TARGET_FID;
-    let groups = [InitFlags::empty(), InitFlags::REPORT_FID, named, target];
-    const ONDIR: u64 = 0x4000_0000;
-    const ON_CHILD: u64 = 0x0800_0000;
+    let both = Both::new();
     let masks = [
         0,
         0x2,         // MODIFY
@@ -207,16 +262,20 @@ fn fanotify_mark() {
     ];
     let account = Account::new(Limits::default());
     let mut differences = Differences::default();
-    for group in groups {
+    for group in kinds_of_groups() {
         let theirs = linux_group(group).unwrap();
         let own = Fanotify::new(&account, group).unwrap();
-        for ((path, object), bits) in objects.iter().flat_map(|o| (0..1 << 12).map(move |b| (o, b)))
+        let pair = (&theirs, &own);
+        for (target, bits) in [Target::File, Target::Directory]
+            .into_iter()
+            .flat_map(|t| (0..1 << 12).map(move |b| (t, b)))
         {
             let flags = MarkFlags::from_bits_retain(bits);
-            let whole = flags.contains(MarkFlags::FILESYSTEM);
-            // A super block is one whatever path led to it; and links are
-            // whoever looks up's.
-            if whole && object.kind() == ObjectKind::File || flags.contains(MarkFlags::DONT_FOLLOW)
+            // A super block is one whatever path led to it, which ONLYDIR looks
+            // at (kernfs' part); and links are whoever looks up's.
+            let by_file = matches!(target, Target::File) && flags.contains(MarkFlags::ONLYDIR);
+            if by_file && flags.contains(MarkFlags::FILESYSTEM)
+                || flags.contains(MarkFlags::DONT_FOLLOW)
             {
                 continue;
             }
@@ -224,26 +283,53 @@ fn fanotify_mark() {
                 if marked && bits & 0x3 == 0 {
                     continue;
                 }
-                let linux_mark = |flags: MarkFlags, mask: u64| {
-                    let flags = linux::MarkFlags::from_bits_retain(flags.bits());
-                    let mask = linux::MaskFlags::from_bits_retain(mask);
-                    let root = rustix::fs::CWD;
-                    theirs.mark(flags, mask, root, Some(path.as_path())).map_err(from_nix)
-                };
-                let target = if whole { &super_block } else { object };
                 if marked {
-                    linux_mark(MarkFlags::ADD, 0x2).unwrap();
-                    own.mark(MarkFlags::ADD, 0x2, object).unwrap();
+                    assert_eq!(both.mark(pair, target, MarkFlags::ADD, 0x2).1, None);
                 }
-                let what = (group, object.kind(), flags, mask, marked);
-                let answer = linux_mark(flags, mask).err();
-                differences.compare(ours(own.mark(flags, mask, target)), answer, what);
-                for kind in [MarkFlags::empty(), MarkFlags::MOUNT, MarkFlags::FILESYSTEM] {
-                    linux_mark(MarkFlags::FLUSH | kind, 0).unwrap();
-                    own.mark(MarkFlags::FLUSH | kind, 0, object).unwrap();
-                }
+                let (ours, linux) = both.mark(pair, target, flags, mask);
+                differences.compare(ours, linux, (group, target, flags, mask, marked));
+                both.flush(pair);
             }
         }
     }
     differences.check(50_000);
+}
+
+/// 3.5: every pair of mask bits, those that mean nothing too, for groups and
+/// marks of each kind.
+#[test]
+fn fanotify_mark_masks() {
+    if !is_privileged() {
+        return;
+    }
+    let both = Both::new();
+    let account = Account::new(Limits::default());
+    let mut differences = Differences::default();
+    let ways = [
+        MarkFlags::ADD,
+        MarkFlags::ADD | MarkFlags::FILESYSTEM,
+        MarkFlags::ADD | MarkFlags::MOUNT,
+        MarkFlags::ADD | MarkFlags::EVICTABLE,
+        MarkFlags::ADD | MarkFlags::IGNORED_MASK,
+        MarkFlags::ADD | MarkFlags::IGNORE | MarkFlags::IGNORED_SURV_MODIFY,
+        MarkFlags::REMOVE,
+    ];
+    for group in kinds_of_groups() {
+        let theirs = linux_group(group).unwrap();
+        let own = Fanotify::new(&account, group).unwrap();
+        let pair = (&theirs, &own);
+        for flags in ways {
+            for target in [Target::File, Target::Directory] {
+                for (low, high) in (0..64).flat_map(|low| (low..64).map(move |high| (low, high))) {
+                    let mask: u64 = 1 << low | 1 << high;
+                    let (ours, linux) = both.mark(pair, target, flags, mask);
+                    differences.compare(ours, linux, (group, target, flags, format!("{mask:#x}")));
+                    if linux.is_none() || ours == Ok(None) {
+                        both.flush(pair);
+                    }
+                }
+            }
+        }
+    }
+    differences.check(100_000);
 }
