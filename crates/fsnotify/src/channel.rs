@@ -56,7 +56,28 @@ pub struct Counts {
     pub dropped: u64,
 }
 
-type Hook = Arc<dyn Fn() + Send + Sync>;
+pub(crate) type Hook = Arc<dyn Fn() + Send + Sync>;
+
+/// What a reader does, whatever the records are.
+pub(crate) trait Readable {
+    /// As `read(2)`: whole records, as many as fit.
+    fn read(&self, buffer: &mut [u8], nonblocking: bool) -> Result<usize, Error>;
+
+    /// Bytes a reader would get in all.
+    fn bytes(&self) -> usize;
+
+    /// The records queued, the overflow record among them.
+    fn len(&self) -> usize;
+
+    fn counts(&self) -> Counts;
+
+    /// Sets the hook, and runs it at once if there is something already.
+    fn set_hook(&self, hook: Hook);
+
+    /// The descriptor that is readable while there are records.
+    #[cfg(feature = "fd")]
+    fn fd(&self) -> rustix::io::Result<Arc<crate::readiness::ReadinessFd>>;
+}
 
 pub(crate) struct Channel<R> {
     state: Mutex<State<R>>,
@@ -118,9 +139,10 @@ impl<R: Records> Channel<R> {
             hook();
         }
     }
+}
 
-    /// As `read(2)`: whole records, as many as fit.
-    pub(crate) fn read(&self, buffer: &mut [u8], nonblocking: bool) -> Result<usize, Error> {
+impl<R: Records> Readable for Channel<R> {
+    fn read(&self, buffer: &mut [u8], nonblocking: bool) -> Result<usize, Error> {
         let mut state = lock(&self.state);
         loop {
             match state.records.first() {
@@ -146,17 +168,19 @@ impl<R: Records> Channel<R> {
         }
     }
 
-    /// Runs `look` on the records.
-    pub(crate) fn with<T>(&self, look: impl FnOnce(&R) -> T) -> T {
-        look(&lock(&self.state).records)
+    fn bytes(&self) -> usize {
+        lock(&self.state).records.bytes()
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    fn len(&self) -> usize {
+        lock(&self.state).records.len()
+    }
+
+    fn counts(&self) -> Counts {
         lock(&self.state).counts
     }
 
-    /// Sets the hook, and runs it at once if there is something already.
-    pub(crate) fn set_hook(&self, hook: Hook) {
+    fn set_hook(&self, hook: Hook) {
         let mut state = lock(&self.state);
         let replaced = state.hook.replace(Arc::clone(&hook));
         let ready = !state.records.is_empty();
@@ -167,9 +191,8 @@ impl<R: Records> Channel<R> {
         }
     }
 
-    /// The descriptor that is readable while there are records.
     #[cfg(feature = "fd")]
-    pub(crate) fn fd(&self) -> rustix::io::Result<Arc<crate::readiness::ReadinessFd>> {
+    fn fd(&self) -> rustix::io::Result<Arc<crate::readiness::ReadinessFd>> {
         let mut state = lock(&self.state);
         if let Some(fd) = &state.fd {
             return Ok(Arc::clone(fd));

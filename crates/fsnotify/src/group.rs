@@ -15,6 +15,7 @@ use std::{
 use crate::{
     Error, Object,
     account::{Account, Charge, Resource},
+    channel::Readable,
     fanotify, inotify,
     mark::Mark,
     sync::{Mutex, MutexGuard, lock},
@@ -73,6 +74,14 @@ impl Group {
             account: Arc::clone(account),
             _charge: charge,
         }))
+    }
+
+    /// What its reader reads.
+    pub(crate) fn queue(&self) -> &dyn Readable {
+        match &self.dialect {
+            Dialect::Inotify(backend) => &backend.channel,
+            Dialect::Fanotify(backend) => &backend.channel,
+        }
     }
 
     /// The table, locked: what is decided about a mark of this group while it
@@ -231,7 +240,7 @@ mod tests {
         let watch = |at: usize| inotify.add_watch(things[at].clone(), WatchMask::MODIFY).unwrap();
         assert_eq!((watch(0), watch(1), watch(2)), (1, 2, 3));
         inotify.rm_watch(2).unwrap();
-        inotify.group().table().next = i32::MAX;
+        inotify.group.table().next = i32::MAX;
         assert_eq!(watch(3), i32::MAX);
         // 1 and 3 are still taken.
         assert_eq!((watch(4), watch(5)), (2, 4));

@@ -23,8 +23,10 @@
 //! # What it does not do
 //! Permission events, mount and mount-namespace marks, file system errors,
 //! pidfds, and `FAN_RENAME` with both names: asking for them is an error,
-//! [`Error::Unsupported`]. fanotify records carry no descriptors: there is none
-//! to give.
+//! [`Error::Unsupported`]. fanotify records carry no descriptors (`FAN_NOFD`):
+//! there is none to give. There are no signals, so neither `SIGIO` nor `EINTR`.
+//! Memory is charged to nobody; without any left, growing a queue is an overflow
+//! as on Linux, all else ends the process as Rust does.
 
 mod account;
 mod channel;
@@ -39,6 +41,7 @@ pub mod inotify;
 mod mark;
 mod mask;
 mod object;
+mod reader;
 #[cfg(feature = "fd")]
 mod readiness;
 mod sync;
@@ -55,4 +58,5 @@ pub use self::{
     handle::{FileHandle, Fsid},
     mask::Mask,
     object::{Connector, FileSystem, Object, ObjectKind},
+    reader::Reader,
 };

@@ -69,10 +69,10 @@ impl Fanotify {
         if ignore && !survives && object.open_for_write() {
             return Ok(());
         }
-        let mut table = self.group.table();
+        let mut table = self.reader.group.table();
         let connector = object.connector();
         let evictable = flags.contains(MarkFlags::EVICTABLE);
-        if let Some(mark) = connector.find(self.group.id) {
+        if let Some(mark) = connector.find(self.reader.group.id) {
             refuse_weaker(&mark, flags)?;
             check::supported(mask)?;
             connector.update(|| widen(&mark, flags, mask, ignore));
@@ -86,12 +86,13 @@ impl Fanotify {
             refuse_other_file_system(sample.as_deref(), &**object)?;
         }
         check::supported(mask)?;
-        let charge = self.group.charge_mark(self.flags.contains(InitFlags::UNLIMITED_MARKS))?;
+        let charge =
+            self.reader.group.charge_mark(self.flags.contains(InitFlags::UNLIMITED_MARKS))?;
         let Some(key) = table.free_key() else {
             return Err(Error::TooManyMarks { limit: i32::MAX as u64 });
         };
         let own = if evictable { mark::MarkFlags::EVICTABLE } else { mark::MarkFlags::empty() };
-        let mark = Mark::new(&self.group, key, Mask::empty(), own);
+        let mark = Mark::new(&self.reader.group, key, Mask::empty(), own);
         widen(&mark, flags, mask, ignore);
         connector.add(Arc::clone(&mark))?;
         let pin = if evictable {
@@ -111,8 +112,8 @@ impl Fanotify {
         object: &Arc<dyn Object>,
     ) -> Result<(), Error> {
         let connector = object.connector();
-        let table = self.group.table();
-        let mark = connector.find(self.group.id).ok_or(Error::NoMark)?;
+        let table = self.reader.group.table();
+        let mark = connector.find(self.reader.group.id).ok_or(Error::NoMark)?;
         connector.update(|| {
             if ignore {
                 mark.set_ignore_mask(mark.ignore_mask() - mask);
@@ -122,7 +123,7 @@ impl Fanotify {
         });
         drop(table);
         if (mark.mask() | mark.ignore_mask()) - idle == Mask::empty() {
-            self.group.destroy(mark.key);
+            self.reader.group.destroy(mark.key);
         }
         Ok(())
     }
@@ -130,14 +131,14 @@ impl Fanotify {
     fn flush(&self, flags: MarkFlags) {
         let super_blocks = flags.contains(MarkFlags::FILESYSTEM);
         let (keys, objects) = {
-            let table = self.group.table();
+            let table = self.reader.group.table();
             table.select(|object| {
                 !flags.contains(MarkFlags::MOUNT)
                     && (object.kind() == ObjectKind::SuperBlock) == super_blocks
             })
         };
         for key in keys {
-            self.group.destroy(key);
+            self.reader.group.destroy(key);
         }
         drop(objects);
     }

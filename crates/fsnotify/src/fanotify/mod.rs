@@ -19,23 +19,23 @@ pub use self::{
     record::{Info, InfoKind, Infos, Metadata, Record, Records, records},
 };
 use crate::{
-    Account, Counts, Error,
-    channel::{Channel, Records as _},
+    Account, Error, Reader,
+    channel::Channel,
     group::{Dialect, Group},
 };
 pub(crate) use telling::handle;
 
 /// What a fanotify group has beside its marks.
 pub(crate) struct Backend {
-    channel: Channel<queue::Queue>,
+    pub(crate) channel: Channel<queue::Queue>,
     flags: InitFlags,
     only_pid: Option<i32>,
 }
 
-/// A fanotify group. Dropping it removes its marks.
+/// A fanotify group: a [`Reader`] that can mark.
 #[derive(Debug)]
 pub struct Fanotify {
-    group: Arc<Group>,
+    reader: Reader,
     flags: InitFlags,
     privileged: bool,
 }
@@ -64,7 +64,8 @@ impl Fanotify {
             only_pid: account.only_pid(),
         };
         let group = Group::new(account, Dialect::Fanotify(backend))?;
-        Ok(Self { group, flags, privileged })
+        let reader = Reader::new(group, flags.contains(InitFlags::NONBLOCK));
+        Ok(Self { reader, flags, privileged })
     }
 
     /// The flags it was made with.
@@ -72,67 +73,12 @@ impl Fanotify {
     pub fn flags(&self) -> InitFlags {
         self.flags
     }
-
-    fn backend(&self) -> &Backend {
-        match &self.group.dialect {
-            Dialect::Fanotify(backend) => backend,
-            // `new` is the only maker of this type.
-            Dialect::Inotify(_) => unreachable!("a Fanotify holds a fanotify group"),
-        }
-    }
-
-    /// Reads whole records, byte for byte as `read(2)` gives them; decode them
-    /// with [`records`]. Sleeps while there is none, unless the group was made
-    /// with [`InitFlags::NONBLOCK`].
-    ///
-    /// # Errors
-    /// `EINVAL` if the buffer cannot hold the first record, `EAGAIN`.
-    pub fn read(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        self.backend().channel.read(buffer, self.flags.contains(InitFlags::NONBLOCK))
-    }
-
-    /// Bytes queued.
-    #[doc(alias = "FIONREAD")]
-    #[must_use]
-    pub fn readable_bytes(&self) -> usize {
-        self.backend().channel.with(|queue| queue.bytes())
-    }
-
-    /// Records queued, an overflow record among them.
-    #[must_use]
-    pub fn queued(&self) -> usize {
-        self.backend().channel.with(|queue| queue.len())
-    }
-
-    /// Marks it has.
-    #[must_use]
-    pub fn marks(&self) -> usize {
-        self.group.table().len()
-    }
-
-    /// How many records were queued, merged and dropped so far.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        self.backend().channel.counts()
-    }
-
-    /// As [`Inotify::on_ready`](crate::inotify::Inotify::on_ready).
-    pub fn on_ready(&self, hook: impl Fn() + Send + Sync + 'static) {
-        self.backend().channel.set_hook(Arc::new(hook));
-    }
-
-    /// As [`Inotify::readiness`](crate::inotify::Inotify::readiness).
-    ///
-    /// # Errors
-    /// Those of `eventfd(2)`.
-    #[cfg(feature = "fd")]
-    pub fn readiness(&self) -> rustix::io::Result<Arc<crate::ReadinessFd>> {
-        self.backend().channel.fd()
-    }
 }
 
-impl Drop for Fanotify {
-    fn drop(&mut self) {
-        self.group.shut_down();
+impl std::ops::Deref for Fanotify {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        &self.reader
     }
 }

@@ -36,8 +36,8 @@ pub use self::{
     record::{Record, Records, records},
 };
 use crate::{
-    Account, Counts, Error, Event, Mask, Object, Origin, PathData,
-    channel::{Channel, Records as _},
+    Account, Error, Event, Mask, Object, Origin, PathData, Reader,
+    channel::Channel,
     dispatch::Met,
     group::{Dialect, Group, Pin},
     mark::{Mark, MarkFlags, has_children},
@@ -45,15 +45,15 @@ use crate::{
 
 /// What an inotify group has beside its marks.
 pub(crate) struct Backend {
-    channel: Channel<queue::Queue>,
+    pub(crate) channel: Channel<queue::Queue>,
     local_only: bool,
 }
 
-/// An inotify instance. Dropping it removes its watches, telling nobody.
+/// An inotify instance: a [`Reader`] that can watch.
 #[derive(Debug)]
 pub struct Inotify {
-    group: Arc<Group>,
-    nonblocking: bool,
+    reader: Reader,
+    local_only: bool,
 }
 
 impl Inotify {
@@ -64,31 +64,17 @@ impl Inotify {
     #[doc(alias = "inotify_init1")]
     pub fn new(account: &Arc<Account>, flags: InitFlags) -> Result<Self, Error> {
         let flags = flags.check()?;
-        let backend = Backend {
-            channel: Channel::new(queue::Queue::new(account.limits().queued_events)),
-            local_only: flags.contains(InitFlags::LOCAL_ONLY),
-        };
-        let group = Group::new(account, Dialect::Inotify(backend))?;
-        Ok(Self { group, nonblocking: flags.contains(InitFlags::NONBLOCK) })
+        let local_only = flags.contains(InitFlags::LOCAL_ONLY);
+        let channel = Channel::new(queue::Queue::new(account.limits().queued_events));
+        let group = Group::new(account, Dialect::Inotify(Backend { channel, local_only }))?;
+        let reader = Reader::new(group, flags.contains(InitFlags::NONBLOCK));
+        Ok(Self { reader, local_only })
     }
 
     /// Whether it was made with [`InitFlags::LOCAL_ONLY`].
     #[must_use]
     pub fn is_local_only(&self) -> bool {
-        self.backend().local_only
-    }
-
-    #[cfg(all(test, not(loom)))]
-    pub(crate) fn group(&self) -> &Group {
-        &self.group
-    }
-
-    fn backend(&self) -> &Backend {
-        match &self.group.dialect {
-            Dialect::Inotify(backend) => backend,
-            // `new` is the only maker of this type.
-            Dialect::Fanotify(_) => unreachable!("an Inotify holds an inotify group"),
-        }
+        self.local_only
     }
 
     /// Watches an object and returns the watch descriptor. An object that is
@@ -116,9 +102,9 @@ impl Inotify {
         flags.set(MarkFlags::ONESHOT, mask.contains(WatchMask::ONESHOT));
         flags.set(MarkFlags::EXCL_UNLINK, mask.contains(WatchMask::EXCL_UNLINK));
 
-        let mut table = self.group.table();
+        let mut table = self.reader.group.table();
         let connector = object.connector();
-        if let Some(mark) = connector.find(self.group.id) {
+        if let Some(mark) = connector.find(self.reader.group.id) {
             if mask.contains(WatchMask::MASK_CREATE) {
                 return Err(Error::AlreadyWatched { wd: mark.key });
             }
@@ -129,11 +115,11 @@ impl Inotify {
             });
             return Ok(mark.key);
         }
-        let charge = self.group.charge_mark(false)?;
+        let charge = self.reader.group.charge_mark(false)?;
         let Some(wd) = table.free_key() else {
             return Err(Error::TooManyMarks { limit: i32::MAX as u64 });
         };
-        let mark = Mark::new(&self.group, wd, events, flags);
+        let mark = Mark::new(&self.reader.group, wd, events, flags);
         connector.add(Arc::clone(&mark))?;
         table.enter(mark, Pin::Held(object), charge);
         Ok(wd)
@@ -146,66 +132,21 @@ impl Inotify {
     /// `EINVAL` if there is no such watch.
     #[doc(alias = "inotify_rm_watch")]
     pub fn rm_watch(&self, wd: i32) -> Result<(), Error> {
-        if self.group.destroy(wd) { Ok(()) } else { Err(Error::UnknownWatch { wd }) }
-    }
-
-    /// Reads whole records, byte for byte as `read(2)` gives them; decode them
-    /// with [`records`]. Sleeps while there is none, unless the instance was
-    /// made with [`InitFlags::NONBLOCK`].
-    ///
-    /// # Errors
-    /// `EINVAL` if the buffer cannot hold the first record, `EAGAIN`.
-    pub fn read(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        self.backend().channel.read(buffer, self.nonblocking)
-    }
-
-    /// Bytes queued.
-    #[doc(alias = "FIONREAD")]
-    #[must_use]
-    pub fn readable_bytes(&self) -> usize {
-        self.backend().channel.with(|queue| queue.bytes())
-    }
-
-    /// Records queued, an overflow record among them.
-    #[must_use]
-    pub fn queued(&self) -> usize {
-        self.backend().channel.with(|queue| queue.len())
+        if self.reader.group.destroy(wd) { Ok(()) } else { Err(Error::UnknownWatch { wd }) }
     }
 
     /// Watches it has.
     #[must_use]
     pub fn watches(&self) -> usize {
-        self.group.table().len()
-    }
-
-    /// How many records were queued, merged and dropped so far.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        self.backend().channel.counts()
-    }
-
-    /// Calls `hook` whenever the queue stops being empty, on the thread that
-    /// queued, with no lock of this crate held; at once if it is not empty
-    /// now. It replaces an earlier hook.
-    pub fn on_ready(&self, hook: impl Fn() + Send + Sync + 'static) {
-        self.backend().channel.set_hook(Arc::new(hook));
-    }
-
-    /// A descriptor that is readable while records are queued. Made at the
-    /// first call; from then on filling an empty queue and emptying it cost a
-    /// system call each.
-    ///
-    /// # Errors
-    /// Those of `eventfd(2)`.
-    #[cfg(feature = "fd")]
-    pub fn readiness(&self) -> rustix::io::Result<Arc<crate::ReadinessFd>> {
-        self.backend().channel.fd()
+        self.marks()
     }
 }
 
-impl Drop for Inotify {
-    fn drop(&mut self) {
-        self.group.shut_down();
+impl std::ops::Deref for Inotify {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        &self.reader
     }
 }
 
