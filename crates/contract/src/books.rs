@@ -87,23 +87,31 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
         counted.insert(cgroup.n, i128::from(real + below));
     }
     let mut overflowed = false;
+    // What was told as a cgroup's own before its child was known is taken back later.
+    for event in events {
+        if let EventKind::Changed { cgroup, file: changed, delta, own, .. } = &event.kind
+            && &**changed == file
+        {
+            let own = own.as_ref().unwrap_or(delta).get(key).unwrap_or(0);
+            *told.entry(cgroup.n).or_default() += own;
+        }
+    }
     for event in events {
         if let EventKind::Gap { reason: GapReason::QueueOverflow, .. } = event.kind {
             overflowed = true;
         }
         let Some(cgroup) = event.kind.cgroup() else { continue };
         let amount = match &event.kind {
-            EventKind::Changed { file: changed, delta, own, .. } if &**changed == file => {
-                own.as_ref().unwrap_or(delta).get(key).unwrap_or(0)
-            }
+            // Told already.
+            EventKind::Changed { file: changed, .. } if &**changed == file => 0,
             EventKind::Removed { unseen, .. } | EventKind::FileRemoved { unseen, .. } => {
-                i128::from(unseen.get(file, key))
+                match unseen.get(file, key) {
+                    0 => continue,
+                    amount => i128::from(amount),
+                }
             }
             _ => continue,
         };
-        if amount == 0 {
-            continue;
-        }
         let others = match &event.kind {
             EventKind::Removed { unseen, .. } | EventKind::FileRemoved { unseen, .. } => {
                 // With some who died before, or with more than could be named.
@@ -133,13 +141,17 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
 }
 
 /// `unseen_in` names an instance whose removal, or that of its file, says that it is shared with this
-/// one; `shared_with` names others that were told; what is shared is not called bounded.
+/// one; `shared_with` names others that were told, or whose births and deaths were withheld; what is
+/// shared is not called bounded.
 ///
 /// # Errors
 /// The first reference that leads nowhere.
 pub fn references(events: &[Event]) -> Rule {
     let mut shares: BTreeMap<u64, Vec<&Unseen>> = BTreeMap::new();
     let mut told = HashSet::new();
+    let is_withheld =
+        |event: &Event| matches!(event.kind, EventKind::Gap { cancelled_pairs: 1.., .. });
+    let withheld = events.iter().any(is_withheld);
     for event in events {
         let Some(cgroup) = event.kind.cgroup() else { continue };
         told.insert(cgroup.n);
@@ -154,7 +166,8 @@ pub fn references(events: &[Event]) -> Rule {
         if unseen.shared_with.contains(&cgroup.n) {
             return Err(Breach::at(event, "shared with itself"));
         }
-        if let Some(other) = unseen.shared_with.iter().find(|&n| !told.contains(n)) {
+        let untold = unseen.shared_with.iter().find(|&n| !withheld && !told.contains(n));
+        if let Some(other) = untold {
             return Err(Breach::at(event, format_args!("shared with n {other}, never told")));
         }
         if unseen.confidence == Some(Confidence::Bounded) && !unseen.shared_with.is_empty() {

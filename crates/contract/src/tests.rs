@@ -188,7 +188,10 @@ fn wrong_arithmetic_is_found() {
     let born = || Stream::new().appeared(1, "/a", false);
     broken(arithmetic(&born().kill(1, "/a", (1, 2), 1, 0).0), "but 0 was told");
     broken(arithmetic(&born().kill(1, "/a", (0, 0), 0, 0).0), "did not change");
-    broken(arithmetic(&born().kill(1, "/a", (0, 1), 2, 0).0), "own 2 of 1");
+    broken(arithmetic(&born().kill(1, "/a", (0, 1), 2, 0).0), "1 more claimed");
+    let taken_back = born().kill(1, "/a", (0, 2), 2, 0).kill(1, "/a", (2, 3), -1, 0);
+    arithmetic(&taken_back.0).unwrap();
+    broken(arithmetic(&born().kill(1, "/a", (0, 1), -1, 0).0), "more taken back");
     broken(arithmetic(&born().kill(1, "/a", (0, 2), 2, 1).0), "1 more claimed");
     broken(arithmetic(&born().kill(1, "/a", (0, 1), 0, 2).0), "1 more claimed");
     // States go up and down, and are nobody's.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use cgwatch::{Event, EventKind, Values};
+use cgwatch::{Event, EventKind, GapReason, Values};
 
 use super::{Breach, Rule};
 
@@ -14,6 +14,8 @@ struct Counter {
     value: u64,
     /// Of all that was told as delta, what nobody has been named for.
     unclaimed: i128,
+    /// What was told as its own.
+    own: i128,
 }
 
 /// Keys with two states have no delta.
@@ -22,17 +24,25 @@ fn is_state(file: &str) -> bool {
 }
 
 fn owned(values: &Values<u64>) -> BTreeMap<&str, Counter> {
-    values.iter().map(|(key, value)| (key, Counter { value, unclaimed: 0 })).collect()
+    values.iter().map(|(key, value)| (key, Counter { value, ..Counter::default() })).collect()
 }
 
 /// `old` is what was told before, `delta` is `new - old`, so that the deltas of a counter add up to
-/// last minus first; a newborn's counters begin at zero; `own` is part of `delta`, and all that was
-/// ever told as `own` or `late` is part of all the deltas; what a removal says was read last has all been told.
+/// last minus first; a newborn's counters begin at zero; all that was ever told as `own` or `late` is
+/// part of all the deltas, and no more of `own` is taken back than was told; what a removal says was
+/// read last has all been told. After a mount option was switched a counter may show less.
 ///
 /// # Errors
 /// The first number that does not fit.
 pub fn arithmetic(events: &[Event]) -> Rule {
     let mut told: Told<'_> = HashMap::new();
+    // What is read of one cgroup may be told before the gap that says so; and of several gaps that
+    // wait to be told, the first stands for all.
+    let is_switch = |event: &Event| match &event.kind {
+        EventKind::Gap { reason, .. } => *reason != GapReason::Reader,
+        _ => false,
+    };
+    let switched = events.iter().any(is_switch);
     for event in events {
         match &event.kind {
             EventKind::Appeared { cgroup, existing, files } => {
@@ -56,7 +66,7 @@ pub fn arithmetic(events: &[Event]) -> Rule {
             {
                 return Err(Breach::at(event, format_args!("{file} was not there")));
             }
-            EventKind::Changed { .. } => changed(event, &mut told)?,
+            EventKind::Changed { .. } => changed(event, &mut told, switched)?,
             EventKind::Removed { cgroup, files, .. } => {
                 for (file, values) in files.iter().filter(|(file, _)| !is_state(file)) {
                     let before = told.get(&(cgroup.n, file));
@@ -75,7 +85,7 @@ pub fn arithmetic(events: &[Event]) -> Rule {
     Ok(())
 }
 
-fn changed<'e>(event: &'e Event, told: &mut Told<'e>) -> Rule {
+fn changed<'e>(event: &'e Event, told: &mut Told<'e>, may_fall: bool) -> Rule {
     let EventKind::Changed { cgroup, file, old, new, delta, own, late } = &event.kind else {
         return Ok(());
     };
@@ -83,7 +93,8 @@ fn changed<'e>(event: &'e Event, told: &mut Told<'e>) -> Rule {
     let Some(before) = told.get_mut(&(cgroup.n, &**file)) else {
         return breach("changed, but the file was not told".into());
     };
-    if new.is_empty() && late.is_empty() {
+    let claims = own.iter().flat_map(|own| own.iter()).any(|(_, amount)| amount != 0);
+    if new.is_empty() && late.is_empty() && !claims {
         return breach("nothing changed".into());
     }
     for (key, value) in new.iter() {
@@ -101,21 +112,23 @@ fn changed<'e>(event: &'e Event, told: &mut Told<'e>) -> Rule {
         if delta.get(key) != expected {
             return breach(format!("{key}: delta {:?}, not {expected:?}", delta.get(key)));
         }
-        if difference < 0 && !is_state(file) && file.ends_with(".events") {
+        if difference < 0 && !may_fall && !is_state(file) && file.ends_with(".events") {
             return breach(format!("{key} fell by {}", -difference));
         }
     }
     for (key, own) in own.iter().flat_map(|own| own.iter()) {
-        let delta = delta.get(key).unwrap_or(0);
-        if own > delta || own < 0 {
-            return breach(format!("{key}: own {own} of {delta}"));
+        let counter = before.entry(key).or_default();
+        counter.unclaimed -= own;
+        counter.own += own;
+        if counter.own < 0 && !may_fall {
+            return breach(format!("{key}: {} more taken back than told as its own", -counter.own));
         }
-        before.entry(key).or_default().unclaimed -= own;
     }
     for (key, late) in late.iter() {
         before.entry(key).or_default().unclaimed -= i128::from(late);
     }
-    match before.iter().find(|(_, counter)| !is_state(file) && counter.unclaimed < 0) {
+    let claimed = |counter: &Counter| !may_fall && counter.unclaimed < 0;
+    match before.iter().find(|(_, counter)| !is_state(file) && claimed(counter)) {
         Some((key, counter)) => {
             breach(format!("{key}: {} more claimed than was ever told", -counter.unclaimed))
         }

@@ -98,7 +98,8 @@ impl<W: World> Monitor<W> {
         let sharers: IndexSet<u64> = sharers.chain(newest).filter(|n| *n != itself).collect();
         let unsure = self.rests.contains_key(&account)
             || !self.losses.is_empty()
-            || self.misses_births(account);
+            || self.misses_births(account)
+            || self.takes_stranger(account);
         let alone = sharers.is_empty() && !dead && !unsure;
         for &other in others {
             unseen[other].unseen_in = Some(itself);
@@ -116,6 +117,12 @@ impl<W: World> Monitor<W> {
                 }
             }
         }
+    }
+
+    /// A child that nobody knew may have counted here, up to now: the amount is all there is.
+    fn takes_stranger(&mut self, key: NodeKey) -> bool {
+        let node = self.books.get_mut(key);
+        node.is_some_and(|node| std::mem::take(&mut node.flags.had_stranger))
     }
 
     /// Some may have lived and died here that nobody tells of.

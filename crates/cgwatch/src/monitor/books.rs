@@ -69,6 +69,9 @@ pub(crate) struct Flags {
     pub(crate) settled: bool,
     /// It has or had a child, so its counters are not all its own: see [`Kin`].
     pub(crate) has_kin: bool,
+    /// A child that nobody knew may have counted in it: one that was born before the directory was
+    /// watched and died before it was listed.
+    pub(crate) had_stranger: bool,
 }
 
 /// One control file of a cgroup.

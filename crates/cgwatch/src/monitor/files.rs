@@ -311,6 +311,9 @@ impl<W: World> Monitor<W> {
         slot.kin = Some(Box::new(Kin { own, accounted }));
         if corrects {
             self.untold.touch(&mut self.books, key);
+            if let Some(node) = self.books.get_mut(key) {
+                node.flags.had_stranger = true;
+            }
         }
     }
 

@@ -109,9 +109,7 @@ impl<W: World> Monitor<W> {
             Err(errno) if is_gone(errno) || errno == Errno::OPNOTSUPP => gone.push(file),
             Err(_) => self.books.set_unwatched(key, true),
             Ok(true) if has_kin => {
-                if let Some(own) = self.read_twin(key, dir, file) {
-                    self.set_own(key, file, own);
-                }
+                self.read_own(key, dir, file);
             }
             Ok(_) => {}
         }
@@ -197,13 +195,30 @@ impl<W: World> Monitor<W> {
         Some(own.into())
     }
 
-    pub(crate) fn set_own(&mut self, key: NodeKey, file: FileId, own: Box<[u64]>) {
+    /// Reads the `.local` twin into the books. `None` if it could not be read; whether it shows
+    /// counts that the file itself did not show yet.
+    pub(crate) fn read_own(
+        &mut self,
+        key: NodeKey,
+        dir: &mut W::Dir,
+        file: FileId,
+    ) -> Option<bool> {
+        let own = self.read_twin(key, dir, file)?;
+        Some(self.set_own(key, file, own))
+    }
+
+    fn set_own(&mut self, key: NodeKey, file: FileId, read: Box<[u64]>) -> bool {
         let summed = self.is_summed(file);
         let Some(slot) = self.books.get_mut(key).and_then(|node| node.present_mut(file)) else {
-            return;
+            return false;
         };
-        let Some(kin) = &slot.kin else { return };
-        let own = if summed { kin.own_within(own, &slot.total) } else { own };
+        let Some(kin) = &slot.kin else { return false };
+        let own = match summed {
+            true => kin.own_within(read.clone(), &slot.total),
+            // There it is all that the file shows, or all but what others once counted.
+            false => read.iter().zip(&slot.total).map(|(own, total)| *own.min(total)).collect(),
+        };
+        let ahead = own != read;
         if kin.own != own {
             self.untold.keep(key, slot);
             if let Some(kin) = &mut slot.kin {
@@ -212,6 +227,7 @@ impl<W: World> Monitor<W> {
             self.untold.touch(&mut self.books, key);
             self.touched.insert(key);
         }
+        ahead
     }
 
     /// A child's values went from one moment to the next: its parent's sum follows.

@@ -160,20 +160,42 @@ impl<W: World> Monitor<W> {
             self.check_node(parent, LearnedFrom::Lookup);
             return false;
         };
-        for &file in &files {
-            let _ = self.read_total(parent, &mut dir, file);
-        }
-        let mut left = self.has_rest(parent);
-        if left {
-            for &file in &files {
-                if let Some(own) = self.read_twin(parent, &mut dir, file) {
-                    self.set_own(parent, file, own);
-                }
-            }
-            left = self.has_rest(parent);
-        }
+        let left = self.read_sums(parent, &mut dir, &files);
         self.world.close(dir);
         left
+    }
+
+    /// Reads files and, as far as anything is left over, their twins, until these show nothing that
+    /// the files did not show before: else what the parent itself counted last would stand for what
+    /// the dead had counted.
+    fn read_sums(&mut self, parent: NodeKey, dir: &mut W::Dir, files: &[FileId]) -> bool {
+        const TRIES: usize = 8;
+        for _ in 0..TRIES {
+            for &file in files {
+                let changed = self.read_total(parent, dir, file) == Ok(true);
+                if changed && !self.is_summed(file) {
+                    self.read_own(parent, dir, file);
+                }
+            }
+            if !self.has_rest(parent) {
+                return false;
+            }
+            let mut ahead = false;
+            for &file in files {
+                match self.read_own(parent, dir, file) {
+                    Some(is) => ahead |= is,
+                    // It went after the file was read. Whose the counts are nobody can tell then.
+                    None if self.schemas.spec(file).twin_seen => {
+                        self.check_node(parent, LearnedFrom::Lookup);
+                    }
+                    None => {}
+                }
+            }
+            if !ahead {
+                break;
+            }
+        }
+        self.has_rest(parent)
     }
 
     /// Reads the children until nothing is left over; those that woke first.

@@ -167,16 +167,14 @@ impl Untold {
         }
     }
 
-    /// The `.local` values of a file that counted alone until now have been read for the first time:
-    /// what is untold of its total is untold of its own.
+    /// The `.local` values of a file that counted alone until now have been read for the first time.
+    /// How much of what was told before was its own nobody knows: all of it, at most. So no more is
+    /// told as its own than surely was.
     pub(crate) fn own_so_far(&mut self, key: NodeKey, file: &File, own: &[u64]) {
         let Some(told) = self.told.get_mut(&key) else { return };
         let is = |t: &&mut ToldFile| t.file == file.file && t.lost.is_none() && t.own.is_none();
         let Some(t) = told.files.iter_mut().find(is) else { return };
-        let own_of = |(at, told): (usize, &u64)| {
-            let untold = file.total.get(at).map_or(0, |total| total.wrapping_sub(*told));
-            own.get(at).map_or(0, |own| own.wrapping_sub(untold))
-        };
+        let own_of = |(at, told): (usize, &u64)| own.get(at).map_or(0, |own| *own.min(told));
         t.own = Some(t.total.iter().enumerate().map(own_of).collect());
     }
 
