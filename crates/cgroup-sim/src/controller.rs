@@ -159,6 +159,9 @@ impl State {
         let css = &mut self.states[state];
         css.local[event.slot()] += times;
         let id = css.id;
+        if event == Event::MemoryOomKill {
+            self.oom_kills += times;
+        }
         self.lives.count(id, event, times);
         self.tell(id, What::Counted { event, times });
         let is_memory = event.controller() == Controllers::MEMORY;

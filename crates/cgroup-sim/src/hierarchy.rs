@@ -218,6 +218,12 @@ impl Hierarchy {
         self.shared.look(State::check_conservation)
     }
 
+    /// How many tasks were killed for memory in all (`oom_kill` of `/proc/vmstat`).
+    #[must_use]
+    pub fn oom_kills(&self) -> u64 {
+        self.shared.look(|state| state.oom_kills)
+    }
+
     /// All cgroups that ever were, in the order of birth, if they are remembered
     /// ([`Options::remember`]).
     #[must_use]

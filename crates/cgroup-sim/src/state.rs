@@ -110,6 +110,8 @@ pub(crate) struct State {
     pub(crate) swapped: u64,
     /// Whether `memory_localevents` ever was in force.
     pub(crate) was_local: bool,
+    /// Tasks killed for memory, in all.
+    pub(crate) oom_kills: u64,
     pub(crate) lives: Lives,
     pub(crate) journal: Journal,
     pub(crate) files: Vec<(file::File, Arc<dyn Attribute>)>,
@@ -173,6 +175,7 @@ impl State {
             tasks: HashMap::new(),
             swapped: 0,
             was_local,
+            oom_kills: 0,
             lives: Lives::new(remember),
             journal: Journal::new(journal),
             files,

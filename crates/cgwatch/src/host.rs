@@ -37,6 +37,7 @@ use self::place::Base;
 pub use self::reader::{HostEntry, HostReader};
 use crate::{
     Error, Time, mount,
+    used_names::UsedNames,
     world::{MountOptions, Notification, Place, Stat, WatchLimit, Wd, World},
 };
 
@@ -59,8 +60,7 @@ pub struct HostWorld {
     timer: OwnedFd,
     mountinfo: Option<File>,
     notifications: Vec<u8>,
-    /// Names of control files, so that a directory can note in a word which of them it used.
-    names: Vec<Box<str>>,
+    names: UsedNames,
 }
 
 /// An open directory (O_PATH).
@@ -68,7 +68,7 @@ pub struct HostWorld {
 pub struct HostDir {
     fd: OwnedFd,
     base: usize,
-    /// Which of [`HostWorld::names`] were looked up through it since it was last seen alive.
+    /// Which names were looked up through it since it was last seen alive.
     used: u128,
 }
 
@@ -105,22 +105,13 @@ impl HostWorld {
             timer,
             mountinfo: File::open(mount::MOUNTINFO).ok(),
             notifications: vec![0; NOTIFICATIONS],
-            names: Vec::new(),
+            names: UsedNames::default(),
         })
     }
 
     /// Readable when there is something to drain or the alarm has gone off.
     pub(crate) fn poll_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
-    }
-
-    fn use_name(&mut self, dir: &mut HostDir, name: &str) {
-        let at = self.names.iter().position(|known| **known == *name).unwrap_or_else(|| {
-            self.names.push(name.into());
-            self.names.len() - 1
-        });
-        // The last bit stands for all names from there on.
-        dir.used |= 1 << at.min(127);
     }
 
     fn open_id(&self, base: usize, id: u64, flags: OFlags) -> Option<Result<OwnedFd, Errno>> {
@@ -136,10 +127,8 @@ impl HostWorld {
     }
 
     fn release(&self, dir: &HostDir) {
-        for (at, name) in self.names.iter().enumerate() {
-            if dir.used & (1 << at.min(127)) != 0 {
-                let _ = rustix::fs::statat(&dir.fd, &**name, AtFlags::SYMLINK_NOFOLLOW);
-            }
+        for name in self.names.noted(dir.used) {
+            let _ = rustix::fs::statat(&dir.fd, name, AtFlags::SYMLINK_NOFOLLOW);
         }
     }
 }
@@ -237,7 +226,7 @@ impl World for HostWorld {
         id: u64,
         text: &mut Vec<u8>,
     ) -> Result<(), Errno> {
-        self.use_name(dir, file);
+        self.names.note(&mut dir.used, file);
         let fd = match self.open_id(dir.base, id, CONTROL_FILE) {
             Some(fd) => fd?,
             None => rustix::fs::openat(&dir.fd, file, CONTROL_FILE, Mode::empty())?,
@@ -253,7 +242,7 @@ impl World for HostWorld {
     }
 
     fn watch_file(&mut self, dir: &mut HostDir, file: &str, id: u64) -> Result<Wd, Errno> {
-        self.use_name(dir, file);
+        self.names.note(&mut dir.used, file);
         let inotify = self.inotify.as_ref().ok_or(Errno::NOSYS)?;
         let mask = Mask::MODIFY | Mask::DELETE_SELF;
         let wd = match self.open_id(dir.base, id, OFlags::PATH) {
@@ -287,7 +276,8 @@ impl World for HostWorld {
             let mut bytes = 0;
             for event in inotify.read(&mut self.notifications).map_err(|e| e.errno())? {
                 bytes += 16 + event.name.len();
-                if let Some(notification) = translate(&event) {
+                let told = Notification::of_inotify(event.wd.0, event.mask.bits(), event.name);
+                if let Some(notification) = told {
                     each(notification);
                 }
             }
@@ -350,28 +340,6 @@ impl World for HostWorld {
     fn watch_limit(&mut self) -> WatchLimit {
         inotify_limit("watches")
     }
-}
-
-fn translate<'a>(event: &linux_notify::inotify::Event<'a>) -> Option<Notification<'a>> {
-    let (wd, mask, name) = (Wd(event.wd.0), event.mask, event.name);
-    let directory = mask.contains(Mask::ISDIR);
-    Some(if mask.contains(Mask::Q_OVERFLOW) {
-        Notification::Overflow
-    } else if mask.contains(Mask::IGNORED) {
-        Notification::Ignored(wd)
-    } else if mask.intersects(Mask::DELETE_SELF | Mask::UNMOUNT) {
-        Notification::Gone(wd)
-    } else if mask.contains(Mask::MODIFY) {
-        Notification::Modified(wd)
-    } else if mask.contains(Mask::CREATE) && directory {
-        Notification::Created(wd, name)
-    } else if mask.contains(Mask::DELETE) && directory {
-        Notification::Deleted(wd, name)
-    } else if mask.contains(Mask::CLOSE_WRITE) {
-        Notification::Written(wd, name)
-    } else {
-        return None;
-    })
 }
 
 fn timespec(ns: u64) -> Timespec {

@@ -31,6 +31,9 @@
 //! queue, too few watches and a slow reader with its sums right, tells a path's next bearer from the
 //! last one, and stays out of the way of other programs' removal events.
 //!
+//! What uses it can be tested on a simulated hierarchy, without root and without waiting: `SimWorld`,
+//! behind feature `sim`.
+//!
 //! What it does not: it writes nothing in the hierarchy (only a [`Probe`] does, if asked), starts
 //! no thread, and does not say which process was killed.
 
@@ -47,21 +50,30 @@ mod monitor;
 mod mount;
 mod options;
 mod parse;
+#[cfg(feature = "sim")]
+mod sim;
 #[cfg(feature = "stream")]
 mod stream;
+mod used_names;
 mod watcher;
 pub mod world;
 
 pub use capability::{Answer, Capabilities, Capability, Probe};
+#[cfg(feature = "sim")]
+pub use cgroup_sim;
 pub use error::Error;
 pub use event::{
     Cgroup, CgroupPath, Confidence, Event, EventKind, FileName, Files, GapReason, LearnedFrom,
     Time, Unseen, Values,
 };
 pub use filter::Filter;
+#[cfg(feature = "sim")]
+pub use fsnotify::Limits;
 pub use host::{HostEntry, HostReader, HostWorld};
 pub use mount::{FileSystem, Mount};
 pub use options::{Depth, Options, Strategy};
+#[cfg(feature = "sim")]
+pub use sim::{Driver, SimDir, SimWorld};
 #[cfg(feature = "stream")]
 pub use stream::EventStream;
 pub use watcher::{Root, Snapshot, Start, Usage, Watcher};

@@ -1,33 +1,6 @@
 //! [`World`] on a simulated hierarchy: what uses a [`Watcher`] can be tested without root, without
 //! cgroup v2 and without waiting, since its time is virtual (feature `sim`).
 //!
-//! ```
-//! use std::sync::Arc;
-//!
-//! use cgroup_sim::{Controllers, Event as Counted, Hierarchy};
-//! use cgwatch::{Depth, EventKind, Options, SimWorld, Watcher};
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let hierarchy = Arc::new(Hierarchy::new(cgroup_sim::Options::default()));
-//! hierarchy.write("/cgroup.subtree_control", b"+memory")?;
-//! let service = hierarchy.mkdir("/service")?;
-//!
-//! let mut watcher = Watcher::simulated(SimWorld::new(Arc::clone(&hierarchy)), Options::new())?;
-//! watcher.add("/".as_ref(), Depth::All)?;
-//! hierarchy.count(service, Counted::MemoryOomKill, 1)?;
-//! hierarchy.rmdir("/service")?;
-//!
-//! let mut last_words = Vec::new();
-//! while let Some(event) = watcher.next()? {
-//!     if let EventKind::Removed { cgroup, unseen, .. } = event.kind {
-//!         last_words.push((cgroup.path.to_string(), unseen.get("memory.events", "oom_kill")));
-//!     }
-//! }
-//! assert_eq!(last_words, [("/service".to_owned(), 1)]);
-//! # Ok(())
-//! # }
-//! ```
-//!
 //! The verbs are the host's (`host.rs`), call by call: a control file is opened, read and closed, a
 //! name is looked up, a directory is held by what an `O_PATH` descriptor holds; so the cache behind
 //! the tree is filled, held and emptied as the kernel's would be, and removal events are lost where
@@ -53,7 +26,43 @@ pub use self::driver::Driver;
 use self::driver::Nobody;
 use crate::{Error, Options, Strategy, Watcher, used_names::UsedNames};
 
-/// A simulated hierarchy, as one watcher sees it.
+/// A simulated hierarchy, as one watcher sees it: to test what uses this crate, without root, without
+/// cgroup v2, and without waiting, since time is virtual.
+///
+/// Write what is to be tested for any [`World`](crate::world::World), give it a
+/// [`Watcher::simulated`], and make happen in the [`Hierarchy`] what it shall cope with. What may
+/// happen *while* the watcher looks comes from a [`Driver`]. With `Profile::Linux70` and
+/// `Profile::Linux71` removals are announced as badly as those kernels do.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use cgwatch::cgroup_sim::{self, Event as Counted, Hierarchy};
+/// use cgwatch::{Depth, EventKind, Options, SimWorld, Watcher};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hierarchy = Arc::new(Hierarchy::new(cgroup_sim::Options::default()));
+/// hierarchy.write("/cgroup.subtree_control", "+memory")?;
+/// hierarchy.mkdir("/services")?;
+/// hierarchy.write("/services/cgroup.subtree_control", "+memory")?;
+/// let web = hierarchy.mkdir("/services/web")?;
+///
+/// let mut watcher = Watcher::simulated(SimWorld::new(Arc::clone(&hierarchy)), Options::new())?;
+/// watcher.add("/services".as_ref(), Depth::All)?;
+/// // It is killed and gone before anyone can look.
+/// hierarchy.count(web, Counted::MemoryOomKill, 1)?;
+/// hierarchy.rmdir("/services/web")?;
+///
+/// let mut last_words = Vec::new();
+/// while let Some(event) = watcher.next()? {
+///     if let EventKind::Removed { cgroup, unseen, .. } = event.kind {
+///         last_words.push((cgroup.path.to_string(), unseen.get("memory.events", "oom_kill")));
+///     }
+/// }
+/// assert_eq!(last_words, [("/web".to_owned(), 1)]);
+/// # Ok(())
+/// # }
+/// ```
 pub struct SimWorld {
     hierarchy: Arc<Hierarchy>,
     driver: Box<dyn Driver>,
@@ -179,7 +188,9 @@ impl Watcher<SimWorld> {
             }
             Strategy::Auto => match world.start_inotify() {
                 Ok(()) => (Strategy::Inotify, "an inotify instance could be had".into()),
-                Err(error) => (Strategy::Sweep, format!("no inotify instance could be had: {error}")),
+                Err(error) => {
+                    (Strategy::Sweep, format!("no inotify instance could be had: {error}"))
+                }
             },
         };
         Self::over(world, options, strategy, because, "simulated".into(), "simulated".into())

@@ -24,7 +24,7 @@ impl UsedNames {
 
     /// The names that were noted.
     pub(crate) fn noted(&self, used: u128) -> impl Iterator<Item = &str> {
-        let is = move |(at, _): &(usize, &Box<str>)| used & bit(*at) != 0;
-        self.names.iter().enumerate().filter(is).map(|(_, name)| &**name)
+        let all = self.names.iter().enumerate();
+        all.filter(move |(at, _)| used & bit(*at) != 0).map(|(_, name)| &**name)
     }
 }

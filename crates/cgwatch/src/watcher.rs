@@ -118,13 +118,31 @@ impl Watcher<HostWorld> {
                 Err(error) => return Err(error),
             },
         };
-        let monitor = Monitor::new(world, options, strategy == Strategy::Inotify)?;
-        let stream = kernel_random("uuid").replace('-', "");
-        Ok(Self { monitor, strategy, because, stream, boot_id: kernel_random("boot_id") })
+        let (stream, boot_id) = (kernel_random("uuid").replace('-', ""), kernel_random("boot_id"));
+        Self::over(world, options, strategy, because, stream, boot_id)
     }
 }
 
 impl<W: World> Watcher<W> {
+    /// A watcher of nothing yet in a world, by a strategy that was decided on.
+    pub(crate) fn over(
+        world: W,
+        options: Options,
+        strategy: Strategy,
+        because: String,
+        stream: String,
+        boot_id: String,
+    ) -> Result<Self, Error> {
+        let monitor = Monitor::new(world, options, strategy == Strategy::Inotify)?;
+        Ok(Self { monitor, strategy, because, stream, boot_id })
+    }
+
+    /// The world it watches: what happens in it may be looked at, and through it.
+    #[must_use]
+    pub fn world(&self) -> &W {
+        &self.monitor.world
+    }
+
     /// Watches a cgroup and what is below it; `path` is in the file system, or from the root of a
     /// simulated hierarchy. Blocks for as long as the subtree takes to read (about 20 µs a cgroup);
     /// its baseline and `ready` are then pending.

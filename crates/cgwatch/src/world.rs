@@ -48,6 +48,44 @@ pub enum Notification<'a> {
     Overflow,
 }
 
+/// The bits of inotify(7).
+mod bits {
+    pub(super) const MODIFY: u32 = 0x2;
+    pub(super) const CLOSE_WRITE: u32 = 0x8;
+    pub(super) const CREATE: u32 = 0x100;
+    pub(super) const DELETE: u32 = 0x200;
+    pub(super) const DELETE_SELF: u32 = 0x400;
+    pub(super) const UNMOUNT: u32 = 0x2000;
+    pub(super) const Q_OVERFLOW: u32 = 0x4000;
+    pub(super) const IGNORED: u32 = 0x8000;
+    pub(super) const ISDIR: u32 = 0x4000_0000;
+}
+
+impl<'a> Notification<'a> {
+    /// What an inotify record says, if it is of interest.
+    pub(crate) fn of_inotify(wd: i32, mask: u32, name: &'a [u8]) -> Option<Self> {
+        let wd = Wd(wd);
+        let has = |bits| mask & bits != 0;
+        Some(if has(bits::Q_OVERFLOW) {
+            Self::Overflow
+        } else if has(bits::IGNORED) {
+            Self::Ignored(wd)
+        } else if has(bits::DELETE_SELF | bits::UNMOUNT) {
+            Self::Gone(wd)
+        } else if has(bits::MODIFY) {
+            Self::Modified(wd)
+        } else if has(bits::CREATE) && has(bits::ISDIR) {
+            Self::Created(wd, name)
+        } else if has(bits::DELETE) && has(bits::ISDIR) {
+            Self::Deleted(wd, name)
+        } else if has(bits::CLOSE_WRITE) {
+            Self::Written(wd, name)
+        } else {
+            return None;
+        })
+    }
+}
+
 /// The mount options that change what counters mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MountOptions {

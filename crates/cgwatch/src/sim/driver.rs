@@ -11,6 +11,11 @@ pub trait Driver: Send {
         let _ = hierarchy;
     }
 
+    /// From now on the watcher is told of births in the directory with this id.
+    fn watches_births_in(&mut self, directory: u64) {
+        let _ = directory;
+    }
+
     /// When it wants to act next while the watcher waits (virtual time, nanoseconds). `None`: never.
     fn next_ns(&mut self) -> Option<u64> {
         None

@@ -187,7 +187,9 @@ impl World for SimWorld {
         self.call();
         let inotify = self.inotify.as_ref().ok_or(Errno::NOSYS)?;
         let events = WatchMask::CREATE | WatchMask::DELETE | WatchMask::CLOSE_WRITE;
-        dir.pin.watch(inotify, events | WatchMask::ONLYDIR).map(Wd).map_err(errno)
+        let wd = dir.pin.watch(inotify, events | WatchMask::ONLYDIR).map_err(errno)?;
+        self.driver.watches_births_in(dir.pin.stat().ino);
+        Ok(Wd(wd))
     }
 
     fn watch_file(&mut self, dir: &mut SimDir, file: &str, id: u64) -> Result<Wd, Errno> {
@@ -271,7 +273,7 @@ impl World for SimWorld {
             if next == u64::MAX {
                 return Err(Errno::DEADLK);
             }
-            self.hierarchy.advance(next);
+            self.hierarchy.advance_to(next);
             if acts <= next {
                 self.driver.act(&self.hierarchy);
             }
@@ -292,13 +294,10 @@ impl World for SimWorld {
     }
 
     fn host_oom_kills(&mut self) -> Option<u64> {
-        Some(self.hierarchy.host_oom_kills())
+        Some(self.hierarchy.oom_kills())
     }
 
     fn watch_limit(&mut self) -> WatchLimit {
-        WatchLimit {
-            name: "fs.inotify.max_user_watches".into(),
-            value: Some(self.limits.marks),
-        }
+        WatchLimit { name: "fs.inotify.max_user_watches".into(), value: Some(self.limits.marks) }
     }
 }

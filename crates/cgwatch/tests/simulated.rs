@@ -1,0 +1,155 @@
+//! How to test software that uses cgwatch: an example, and what else is promised of `SimWorld`.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::{sync::Arc, time::Duration};
+
+use cgwatch::{
+    Depth, Driver, EventKind, Limits, Options, SimWorld, Strategy, Watcher,
+    cgroup_sim::{self, Hierarchy, Profile},
+    world::World,
+};
+
+/// The software under test: pages somebody for each service that was killed for memory, also if the
+/// service is gone already. It knows no world but what a watcher tells.
+struct Pager {
+    pages: Vec<String>,
+}
+
+impl Pager {
+    fn work<W: World>(&mut self, watcher: &mut Watcher<W>, patience: Duration) {
+        while let Some(event) = watcher.wait(Some(patience)).unwrap() {
+            let (cgroup, kills) = match event.kind {
+                EventKind::Changed { cgroup, own: Some(own), .. } => {
+                    (cgroup, own.get("oom_kill").unwrap_or(0))
+                }
+                EventKind::Removed { cgroup, unseen, .. } => {
+                    (cgroup, unseen.get("memory.events", "oom_kill").into())
+                }
+                _ => continue,
+            };
+            if kills > 0 {
+                self.pages.push(format!("{} {kills}", cgroup.path));
+            }
+        }
+    }
+}
+
+fn services(profile: Profile) -> Arc<Hierarchy> {
+    let hierarchy = Hierarchy::new(cgroup_sim::Options { profile, ..Default::default() });
+    hierarchy.write("/cgroup.subtree_control", "+memory").unwrap();
+    hierarchy.mkdir("/services").unwrap();
+    hierarchy.write("/services/cgroup.subtree_control", "+memory").unwrap();
+    Arc::new(hierarchy)
+}
+
+fn watcher(world: SimWorld, options: Options) -> Watcher<SimWorld> {
+    let mut watcher = Watcher::simulated(world, options).unwrap();
+    watcher.add("/services".as_ref(), Depth::All).unwrap();
+    watcher
+}
+
+/// A service of which the kernel kills a task that takes more than it may.
+fn doomed(hierarchy: &Hierarchy, name: &str) {
+    let path = format!("/services/{name}");
+    let id = hierarchy.mkdir(&path).unwrap();
+    hierarchy.write(format!("{path}/memory.max"), "1M").unwrap();
+    let pid = hierarchy.spawn(id).unwrap();
+    hierarchy.allocate(pid, 2 << 20).unwrap_err();
+}
+
+#[test]
+fn nobody_is_killed_without_a_page() {
+    for profile in [Profile::Linux70, Profile::Linux71, Profile::Announced] {
+        let hierarchy = services(profile);
+        let mut watcher = watcher(SimWorld::new(Arc::clone(&hierarchy)), Options::new());
+        let mut pager = Pager { pages: Vec::new() };
+        doomed(&hierarchy, "stays");
+        pager.work(&mut watcher, Duration::from_secs(1));
+        doomed(&hierarchy, "goes");
+        hierarchy.rmdir("/services/goes").unwrap();
+        pager.work(&mut watcher, Duration::from_secs(1));
+        assert_eq!(pager.pages, ["/stays 1", "/goes 1"], "{profile:?}");
+    }
+}
+
+/// Removes a cgroup before the watcher's Nth call, whichever that is.
+struct Remover {
+    calls: u64,
+    path: &'static str,
+}
+
+impl Driver for Remover {
+    fn between_calls(&mut self, hierarchy: &Hierarchy) {
+        if self.calls == 0 {
+            let _ = hierarchy.rmdir(self.path);
+        }
+        self.calls = self.calls.wrapping_sub(1);
+    }
+}
+
+#[test]
+fn the_world_may_move_between_any_two_calls() {
+    for calls in 0..60 {
+        let hierarchy = services(Profile::Linux71);
+        hierarchy.mkdir("/services/web").unwrap();
+        let world = SimWorld::new(Arc::clone(&hierarchy));
+        let world = world.driven_by(Remover { calls, path: "/services/web" });
+        let mut watcher = watcher(world, Options::new());
+        let mut alive = 0;
+        while let Some(event) = watcher.wait(Some(Duration::from_secs(90))).unwrap() {
+            match event.kind {
+                EventKind::Appeared { .. } => alive += 1,
+                EventKind::Removed { .. } => alive -= 1,
+                _ => {}
+            }
+        }
+        let known = hierarchy.find("/services/web").map_or(1, |_| 2);
+        assert_eq!((alive, watcher.snapshot().len()), (known, known), "before call {calls}");
+    }
+}
+
+#[test]
+fn time_passes_only_while_the_watcher_waits() {
+    let hierarchy = services(Profile::Announced);
+    let mut watcher = watcher(SimWorld::new(Arc::clone(&hierarchy)), Options::new());
+    while watcher.next().unwrap().is_some() {}
+    assert_eq!(hierarchy.now(), 0);
+    assert!(watcher.wait(Some(Duration::from_secs(3600))).unwrap().is_none());
+    assert_eq!(hierarchy.now(), 3_600_000_000_000);
+}
+
+#[test]
+fn without_instances_or_watches_it_sweeps_and_says_so() {
+    let hierarchy = services(Profile::Linux71);
+    let none = Limits { groups: 0, ..Limits::default() };
+    let world = || SimWorld::new(Arc::clone(&hierarchy)).limits(none);
+    assert!(Watcher::simulated(world(), Options::new().strategy(Strategy::Inotify)).is_err());
+    let sweeping = Watcher::simulated(world(), Options::new()).unwrap();
+    assert_eq!(sweeping.start().strategy, Strategy::Sweep);
+
+    let few = Limits { marks: 2, ..Limits::default() };
+    let world = SimWorld::new(Arc::clone(&hierarchy)).limits(few);
+    let mut watcher = watcher(world, Options::new());
+    let gap = watcher.events().find_map(|event| match event.unwrap().kind {
+        EventKind::Gap { reason, .. } => Some(reason.name().to_owned()),
+        _ => None,
+    });
+    assert_eq!(gap.as_deref(), Some("watch-limit"));
+    assert_eq!(watcher.world().watches(), 2);
+}
+
+#[test]
+fn a_path_is_from_the_root_of_the_simulated_hierarchy() {
+    let hierarchy = services(Profile::Linux71);
+    let mut watcher =
+        Watcher::simulated(SimWorld::new(Arc::clone(&hierarchy)), Options::new()).unwrap();
+    for (path, error) in [("/none", "does not exist"), ("/cgroup.procs", "is not a cgroup")] {
+        let found = watcher.add(path.as_ref(), Depth::All).unwrap_err().to_string();
+        assert!(found.contains(error), "{found}");
+    }
+    watcher.add("services/".as_ref(), Depth::All).unwrap();
+    assert_eq!(watcher.start().roots[0].path.to_str(), Some("/services"));
+    watcher.remove("/services".as_ref()).unwrap();
+    assert_eq!(watcher.world().watches(), 0);
+}
