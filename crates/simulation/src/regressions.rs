@@ -1,0 +1,52 @@
+//! Seeds that once broke the contract, each named after what it broke.
+
+use kernfs::Profile;
+
+use crate::plan::profile_named;
+
+/// One line of `regressions.txt`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Regression {
+    /// The rules the world follows.
+    pub profile: Profile,
+    /// The seed.
+    pub seed: u64,
+    /// What it broke.
+    pub broke: &'static str,
+}
+
+/// All of them. A line that cannot be understood is none, which a test of this crate finds.
+#[must_use]
+pub fn regressions() -> Vec<Regression> {
+    lines().filter_map(parse).collect()
+}
+
+fn lines() -> impl Iterator<Item = &'static str> {
+    let text = include_str!("../regressions.txt");
+    text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+fn parse(line: &'static str) -> Option<Regression> {
+    let (profile, rest) = line.split_once(' ')?;
+    let (seed, broke) = rest.split_once(' ')?;
+    Some(Regression { profile: profile_named(profile)?, seed: seed.parse().ok()?, broke })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run;
+
+    #[test]
+    fn every_line_is_understood() {
+        assert_eq!(regressions().len(), lines().count());
+    }
+
+    #[test]
+    fn what_was_broken_holds() {
+        for regression in regressions() {
+            let done = run(regression.profile, regression.seed);
+            assert!(done.is_ok(), "{}: {done:?}", regression.broke);
+        }
+    }
+}
