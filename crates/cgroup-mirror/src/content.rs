@@ -7,6 +7,7 @@ use std::{
 
 use cgwatch::{HostEntry, HostReader};
 use kernfs::{Attribute, Node, Operation, Permissions};
+use kernfs_fuse::caller;
 use rustix::io::Errno;
 
 /// The host, as seen by all files of a mirror.
@@ -53,7 +54,7 @@ impl Attribute for Files {
         let read =
             self.host.reader.read((&cgroup, self.cgroup), (&node.name(), node.id()), content);
         match read {
-            Ok(now) if may_be_read_as_shown(node, now) => Ok(()),
+            Ok(now) if may_be_read(node, now) => Ok(()),
             Ok(_) => Err(Errno::ACCESS),
             Err(Errno::NOENT | Errno::STALE | Errno::NOTDIR) => Err(Errno::NODEV),
             Err(errno) => Err(errno),
@@ -66,11 +67,19 @@ impl Attribute for Files {
     }
 }
 
-/// Who may read was decided by what the mirror shows. If the host's file is not everybody's to read
-/// and has other permissions by now, that decision is void.
-fn may_be_read_as_shown(node: &Node, now: HostEntry) -> bool {
+/// The kernel decided by what the mirror shows. If the host's file has other permissions by now, the
+/// client is held to those, as far as it is known: of its groups only the first is.
+fn may_be_read(node: &Node, now: HostEntry) -> bool {
     let HostEntry { mode, uid, gid, .. } = now;
-    mode & 0o004 != 0 || node.permissions() == Permissions { mode, uid, gid }
+    if mode & 0o004 != 0 || node.permissions() == (Permissions { mode, uid, gid }) {
+        return true;
+    }
+    // In this process there is no one to be kept out.
+    caller().is_none_or(|client| {
+        client.uid == 0
+            || (client.uid == uid && mode & 0o400 != 0)
+            || (client.gid == gid && mode & 0o040 != 0)
+    })
 }
 
 /// A directory's path from the mirror's root: `/` for the root itself, else `/a/b`.

@@ -94,7 +94,8 @@ impl Feed {
             EventKind::Touched { cgroup, file } => self.touched(cgroup, file),
             EventKind::FileRemoved { cgroup, file, unseen } => {
                 if let Some(life) = self.lives.get(&cgroup.n) {
-                    if !unseen.is_nothing() {
+                    life.notify_unseen(unseen);
+                    if unseen.unseen_in.is_some() {
                         life.notify(file);
                     }
                     life.look(&self.host, false);
@@ -211,7 +212,9 @@ impl Feed {
     fn death(&mut self, cgroup: &Cgroup, unseen: &Unseen) {
         let Some(life) = self.lives.remove(&cgroup.n) else { return };
         life.notify_unseen(unseen);
-        if life.populated || !unseen.is_nothing() {
+        // With an amount the removal tells that it became empty, too.
+        let amount = unseen.files.iter().any(|(_, amount)| amount.is_some());
+        if life.populated || amount || unseen.unseen_in.is_some() {
             life.notify(CGROUP_EVENTS);
         }
         if Arc::ptr_eq(&life.node, &self.root) {

@@ -20,9 +20,9 @@
 //!
 //! # What it does not do
 //! It writes nothing to the host, and takes no change of its own. Writes that host programs make to
-//! control files raise no event here unless the file is an event file. Permissions are those a file
-//! had when it was first shown; if the host's have become stricter since, reading fails with
-//! `EACCES`. A cgroup that is gone before it could be opened is not shown: its parent's watchers
+//! control files raise no event here unless the file is an event file. The permissions shown are
+//! those that a file had when it was first shown; if the host's have become other since, a client
+//! that they bar reads `EACCES`. A cgroup that is gone before it could be opened is not shown: its parent's watchers
 //! learn of neither its birth nor its death.
 
 mod content;
@@ -30,9 +30,11 @@ mod error;
 mod feed;
 mod front;
 mod mirror;
+mod mount;
 
 pub use self::{
     error::Error,
     front::Front,
     mirror::{Mirror, Usage},
+    mount::{End, Options, unmount},
 };

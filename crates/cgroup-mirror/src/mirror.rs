@@ -66,9 +66,9 @@ impl Mirror {
     }
 
     /// Births and deaths are made by system calls on this mount from now on, so that those who
-    /// watch the parent see `CREATE` and `DELETE`.
-    pub fn set_front(&mut self, front: Box<dyn Front>) {
-        self.feed.front = Some(front);
+    /// watch the parent see `CREATE` and `DELETE`; without one they see neither.
+    pub fn set_front(&mut self, front: Option<Box<dyn Front>>) {
+        self.feed.front = front;
     }
 
     /// Takes in all that is known now. `false` when the mirrored cgroup itself is gone: nothing
@@ -93,6 +93,24 @@ impl Mirror {
             self.feed.take(&event.kind);
         }
         self.update()
+    }
+
+    /// What it misses, and what to do about it: without inotify it learns of changes and removals
+    /// at sweeps only, and without enough watches of some.
+    #[must_use]
+    pub fn incomplete(&self) -> Option<String> {
+        let start = self.watcher.start();
+        if start.strategy == cgwatch::Strategy::Sweep {
+            let seconds = start.sweep_interval.as_secs_f64();
+            return Some(format!("{}; so it looks every {seconds} s only", start.because));
+        }
+        let unwatched = self.watcher.usage().unwatched;
+        (unwatched > 0).then(|| {
+            format!(
+                "{unwatched} cgroups could not be watched and are looked at every so often only; \
+                 raise fs.inotify.max_user_watches"
+            )
+        })
     }
 
     /// What it holds.

@@ -115,7 +115,7 @@ impl Shown {
     fn new(top: &Top) -> Self {
         let mut mirror = Mirror::new(&top.0).unwrap();
         let mount = Arc::new(mirror.tree().mount());
-        mirror.set_front(Box::new(Arc::clone(&mount)));
+        mirror.set_front(Some(Box::new(Arc::clone(&mount))));
         let account = Account::new(Limits::default());
         let inotify = Inotify::new(&account, InitFlags::NONBLOCK).unwrap();
         Self { mirror, mount, inotify }

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Mount a simulated cgroup hierarchy, to test programs against
     Mount(Mount),
+    /// Mount the host's cgroups once more, read-only, where every removal is announced
+    Mirror(Mirror),
     /// Print a completion script for a shell
     #[command(after_help = "Example: cgwatch completions bash > \
                             ~/.local/share/bash-completion/completions/cgwatch")]
@@ -42,7 +44,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example: cgwatch man watch | man -l -")]
     Man {
         /// The subcommand; without it the page of cgwatch itself
-        #[arg(value_parser = PossibleValuesParser::new(["watch", "doctor", "mount", "completions", "man"]))]
+        #[arg(value_parser = PossibleValuesParser::new(["watch", "doctor", "mount", "mirror", "completions", "man"]))]
         command: Option<String>,
     },
 }
@@ -193,6 +195,31 @@ pub(crate) struct Mount {
 
     #[command(flatten)]
     pub(crate) place: Place,
+}
+
+/// The examples of `mirror`.
+const MIRROR_EXAMPLES: &str = "\
+Examples:
+  mkdir /run/cgroups && cgwatch mirror /run/cgroups &
+  inotifywait -m -e modify,delete_self /run/cgroups/system.slice/my.service/memory.events
+                                       each change, then the removal, on any kernel
+  cgwatch mirror --daemon --root /sys/fs/cgroup/user.slice /run/user-cgroups
+
+Files are read from the host when they are read here. Nothing can be changed here, and nothing is \
+written to the host. When the mirrored cgroup itself is removed, it ends.
+
+Exit codes: 0 unmounted, or the mirrored cgroup was removed, 1 error.";
+
+#[derive(Debug, Args)]
+#[command(after_help = MIRROR_EXAMPLES)]
+pub(crate) struct Mirror {
+    #[command(flatten)]
+    pub(crate) place: Place,
+
+    /// The cgroup to mirror with all below it, as a path in the file system or from the root of the
+    /// hierarchy; without it, the whole hierarchy
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub(crate) root: Option<PathBuf>,
 }
 
 /// Where and how something is mounted.

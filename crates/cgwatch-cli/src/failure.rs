@@ -12,9 +12,13 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
     if let Some(error) = error.downcast_ref::<Error>() {
         return explain(error);
     }
-    match error.downcast_ref::<kernfs_fuse::Error>() {
-        Some(error) => explain_mount(error),
-        None => format!("{error:#}"),
+    if let Some(error) = error.downcast_ref::<kernfs_fuse::Error>() {
+        return explain_mount(error);
+    }
+    match error.downcast_ref::<cgroup_mirror::Error>() {
+        Some(cgroup_mirror::Error::Monitor(error)) => explain(error),
+        Some(cgroup_mirror::Error::Mount(error)) => explain_mount(error),
+        _ => format!("{error:#}"),
     }
 }
 

@@ -7,6 +7,7 @@ mod arguments;
 mod doctor;
 mod failure;
 mod limits;
+mod mirror;
 mod mount;
 mod people;
 mod serve;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Watch(arguments) => watch::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Mount(arguments) => mount::run(&arguments),
+        Command::Mirror(arguments) => mirror::run(&arguments),
         Command::Completions { shell } => completions(shell),
         Command::Man { command } => man(command.as_deref()),
     };

@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &arguments::Mount) -> anyhow::Result<ExitCode> {
     let mount = Mount::new(hierarchy.tree(), &arguments.place.directory, &options)?;
     serve::warn(&arguments.place, &mount);
     let began = Instant::now();
-    serve::until_the_end(mount, &signals, || {
+    serve::until_the_end(&mount, &signals, || {
         let now = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         hierarchy.advance_to(now);
         for pid in processes.ended()? {
@@ -47,6 +47,7 @@ pub(crate) fn run(arguments: &arguments::Mount) -> anyhow::Result<ExitCode> {
                 processes.forget(pid);
             }
         }
-        Ok(TICK)
-    })
+        Ok(Some(TICK))
+    })?;
+    Ok(ExitCode::SUCCESS)
 }

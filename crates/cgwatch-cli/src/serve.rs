@@ -26,7 +26,7 @@ const BACKGROUND: &str = "CGWATCH_IN_BACKGROUND";
 /// What it says when it is ready.
 const READY: &str = "ready\n";
 /// How often it is looked whether the mount is still there.
-const LOOK: Duration = Duration::from_secs(1);
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 /// What the names of our mounts begin with.
 pub(crate) const NAME: &str = "cgwatch-";
 
@@ -105,12 +105,12 @@ pub(crate) fn warn(place: &Place, mount: &Mount) {
 }
 
 /// Keeps a mount until a signal comes or it is unmounted. `work` is done at
-/// least as often as it asks for.
+/// least as often as it asks for, and ends it with `None`.
 pub(crate) fn until_the_end(
-    mount: Mount,
+    mount: &Mount,
     signals: &UnixStream,
-    mut work: impl FnMut() -> anyhow::Result<Duration>,
-) -> anyhow::Result<ExitCode> {
+    mut work: impl FnMut() -> anyhow::Result<Option<Duration>>,
+) -> anyhow::Result<()> {
     unmount_on_panic(mount.path());
     if env::var_os(BACKGROUND).is_some() {
         leave_the_terminal()?;
@@ -119,23 +119,22 @@ pub(crate) fn until_the_end(
     }
     let mut looked = Instant::now();
     loop {
-        let pause = work()?.min(LOOK);
+        let Some(pause) = work()? else { return Ok(()) };
+        let pause = pause.min(LOOK);
         let pause = Timespec { tv_sec: 0, tv_nsec: pause.as_nanos().min(999_999_999) as _ };
         let mut ready = [PollFd::new(signals, PollFlags::IN)];
         match poll(&mut ready, Some(&pause)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => break,
+            Ok(_) => return Ok(()),
             Err(error) => return Err(error).context("cannot wait"),
         }
         if looked.elapsed() >= LOOK {
             looked = Instant::now();
             if !mount.is_mounted() {
-                break;
+                return Ok(());
             }
         }
     }
-    drop(mount);
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Says that it is ready, then has no terminal and holds no directory.

@@ -1,0 +1,112 @@
+//! The mirror as a mount that other programs can watch.
+//!
+//! Three kinds of threads meet here: the event loops and the announcing threads of `kernfs-fuse`,
+//! and the one that runs [`Mirror::feed`]. Only the last makes system calls that change the mount,
+//! and it waits for the others, never they for it.
+
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+    sync::Arc,
+};
+
+use kernfs_fuse::Mount;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{AtFlags, Mode},
+    io::Errno,
+    mount::UnmountFlags,
+};
+
+use crate::{Error, Front, Mirror};
+
+/// How often files that came and went unannounced are looked for, at the least.
+const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// How a mirror is mounted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Lets other users in. What each may read is decided by the modes and owners of the host's
+    /// files; the way to them, which the host may have barred, is not asked for.
+    pub allow_other: bool,
+}
+
+/// Why the feed ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The mirrored cgroup is gone.
+    Gone,
+    /// It was asked to.
+    Stopped,
+}
+
+impl Mirror {
+    /// Mounts it at an empty directory, read-only. Until it is fed the mount stands still.
+    ///
+    /// # Errors
+    /// [`Error::Mount`].
+    pub fn mount(&self, directory: &Path, options: Options) -> Result<Mount, Error> {
+        let options = kernfs_fuse::Options {
+            name: "cgwatch-mirror".into(),
+            allow_other: options.allow_other,
+            read_only: true,
+            ..kernfs_fuse::Options::default()
+        };
+        Ok(Mount::new(self.tree(), directory, &options)?)
+    }
+
+    /// Feeds its mount, in this thread, until the mirrored cgroup is gone or `stop` is readable or
+    /// hung up.
+    ///
+    /// # Errors
+    /// As [`Mirror::update`].
+    pub fn feed(&mut self, mount: &Mount, stop: BorrowedFd<'_>) -> Result<End, Error> {
+        let _own = mount.own_thread();
+        let front = mount.root().map(|root| Box::new(OwnWay(root)) as Box<dyn Front>);
+        self.set_front(front);
+        let end = self.feed_until(stop);
+        // Nothing keeps the mount in being.
+        self.set_front(None);
+        end
+    }
+
+    fn feed_until(&mut self, stop: BorrowedFd<'_>) -> Result<End, Error> {
+        while self.update()? {
+            let mut ready = [
+                PollFd::from_borrowed_fd(stop, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN),
+            ];
+            match poll(&mut ready, Some(&LOOK)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(source) => return Err(Error::Wait { source }),
+            }
+            if !ready[0].revents().is_empty() {
+                return Ok(End::Stopped);
+            }
+        }
+        Ok(End::Gone)
+    }
+}
+
+/// Ends a mount at once: clients' requests fail from now on, and those of a feed that is in the
+/// middle of one.
+///
+/// # Errors
+/// Those of umount2(2): `EINVAL`, it is no mount any more; `EPERM`.
+pub fn unmount(directory: &Path) -> Result<(), Errno> {
+    rustix::mount::unmount(directory, UnmountFlags::FORCE | UnmountFlags::DETACH)
+}
+
+/// The server's own way into the mount, which is not read-only as the clients' is.
+struct OwnWay(Arc<OwnedFd>);
+
+impl Front for OwnWay {
+    fn make_dir(&self, path: &[u8]) -> Result<(), Errno> {
+        // The mode is the host's, whatever is asked for.
+        rustix::fs::mkdirat(self.0.as_fd(), path, Mode::from_raw_mode(0o755))
+    }
+
+    fn remove_dir(&self, path: &[u8]) -> Result<(), Errno> {
+        rustix::fs::unlinkat(self.0.as_fd(), path, AtFlags::REMOVEDIR)
+    }
+}

@@ -1,0 +1,44 @@
+//! `cgwatch mirror`: the host's hierarchy as a mount with complete removal events.
+//!
+//! One thread feeds the mount and makes system calls on it; this one waits for signals, so that the
+//! end comes at once whatever the other is in the middle of.
+
+use std::{os::fd::AsFd, os::unix::net::UnixStream, process::ExitCode, thread};
+
+use anyhow::{Context, anyhow};
+use cgroup_mirror::{Mirror, Options};
+
+use crate::{arguments, serve, signals, target};
+
+/// Mounts it and serves it.
+pub(crate) fn run(arguments: &arguments::Mirror) -> anyhow::Result<ExitCode> {
+    let place = &arguments.place;
+    if let Some(code) = serve::in_background(place)? {
+        return Ok(code);
+    }
+    serve::refuse_own_mounts(&place.directory)?;
+    let signals = signals::caught()?;
+    let mut mirror = Mirror::new(&target::one(arguments.root.as_deref())?)?;
+    let options = Options { allow_other: place.allow_other };
+    let mount = mirror.mount(&place.directory, options)?;
+    serve::warn(place, &mount);
+    if let Some(warning) = mirror.incomplete() {
+        eprintln!("cgwatch: warning: {warning}");
+    }
+    let (stop, stopper) = UnixStream::pair().context("cannot make a pair of sockets")?;
+    thread::scope(|scope| {
+        let feed = scope.spawn(|| mirror.feed(&mount, stop.as_fd()));
+        let served = serve::until_the_end(&mount, &signals, || {
+            Ok((!feed.is_finished()).then_some(serve::LOOK))
+        });
+        drop(stopper);
+        if mount.is_mounted() {
+            // What the feed is in the middle of fails now.
+            let _ = cgroup_mirror::unmount(mount.path());
+        }
+        let fed = feed.join().map_err(|_| anyhow!("the mirror's feed broke"))?;
+        served?;
+        fed?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
