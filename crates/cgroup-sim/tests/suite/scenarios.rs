@@ -18,7 +18,7 @@ fn play(text: &str) -> Hierarchy {
         if steps.is_power_of_two() {
             all.check_conservation().unwrap();
         }
-        if steps % 64 == 0 {
+        if steps.is_multiple_of(64) {
             all.drain();
         }
     }
