@@ -17,6 +17,7 @@ mod json;
 mod process;
 mod recording;
 mod scenario;
+mod serving;
 mod themes;
 mod tree;
 mod watching;

@@ -15,6 +15,7 @@ mod overflow;
 mod reader;
 mod reclaim;
 mod removal;
+mod sim;
 
 use contract::{Truth, every_birth, hold_against};
 
@@ -37,6 +38,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         reclaim::SCENARIOS,
         input::SCENARIOS,
         model::SCENARIOS,
+        sim::SCENARIOS,
         mount::SCENARIOS,
     ]
     .concat()

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Failure, watching};
+use crate::{Failure, serving, watching};
 
 /// What a worker does before it is ready.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,8 @@ pub(crate) enum Task<'a> {
     Hold(&'a Path),
     /// Has its working directory in a cgroup.
     Inside(&'a Path),
+    /// Does what it is told with [`Worker::ask`].
+    Serve,
 }
 
 impl Task<'_> {
@@ -41,6 +43,7 @@ impl Task<'_> {
             Self::Refused(path, times) => ("refused", path, times),
             Self::Hold(path) => ("hold", path, 0),
             Self::Inside(path) => ("inside", path, 0),
+            Self::Serve => ("serve", Path::new(""), 0),
         };
         [name.into(), path.into(), number.to_string().into()]
     }
@@ -101,6 +104,25 @@ impl Worker {
         Err(Failure::broken(format!("driver: a worker died before it was ready: {line:?}")))
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks one that serves to do something; its answer, or none if it died of it.
+    ///
+    /// # Errors
+    /// [`Failure::Driver`].
+    pub(crate) fn ask(&mut self, what: &str) -> Result<Option<String>, Failure> {
+        let Some(input) = &mut self.input else { return Ok(None) };
+        if writeln!(input, "{what}").is_err() {
+            return Ok(None);
+        }
+        let mut line = String::new();
+        self.output.read_line(&mut line).map_err(Failure::driver("hear", "a worker"))?;
+        Ok((!line.is_empty()).then(|| line.trim_end().to_owned()))
+    }
+
     /// Lets it end by itself, and waits for that.
     ///
     /// # Errors
@@ -142,6 +164,9 @@ pub(crate) fn work(mut arguments: impl Iterator<Item = OsString>) -> Result<(), 
     let rest: Vec<OsString> = arguments.collect();
     if task == "watch" {
         return watching::work(&rest);
+    }
+    if task == "serve" {
+        return serving::work();
     }
     let [path, number] = rest.as_slice() else {
         return Err(Failure::broken(format!("a worker with {rest:?}")));

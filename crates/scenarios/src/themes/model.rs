@@ -68,15 +68,18 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         .needs(&[Guest]),
 ];
 
-fn agree(environment: &Environment, program: &[Step]) -> Result<(), Failure> {
+/// The profile that models this kernel, learned from one plain removal.
+pub(super) fn profile(environment: &Environment) -> Result<Profile, Failure> {
     let mut probe = Linux::new(environment, programs::PLAIN)?;
     for step in programs::PLAIN {
         probe.act(*step)?;
     }
     let announces = probe.told()?.0.keys().any(|(label, _)| *label == "F");
-    drop(probe);
-    let profile = if announces { Profile::Linux71 } else { Profile::Linux70 };
+    Ok(if announces { Profile::Linux71 } else { Profile::Linux70 })
+}
 
+fn agree(environment: &Environment, program: &[Step]) -> Result<(), Failure> {
+    let profile = profile(environment)?;
     let mut own = Own::new(profile, program)?;
     let mut linux = Linux::new(environment, program)?;
     // What nobody expects is told before this is.

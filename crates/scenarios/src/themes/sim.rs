@@ -1,0 +1,128 @@
+//! The same generated programs on cgroup-sim and, by real system calls, on this kernel's hierarchy:
+//! after every step the errno of the call, what the files say, who lives where and what each watch
+//! was told must be the same.
+//!
+//! A program is drawn from a seed, step by step, from what the simulated hierarchy allows or just
+//! refuses; the same seed gives the same program. What is not compared, or not exactly, stands with
+//! its reason in the ledger (`sim/ledger.toml`).
+
+mod ledger;
+mod program;
+mod real;
+mod simulated;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use self::{
+    program::{Draw, Step},
+    real::Real,
+    simulated::Simulated,
+};
+use crate::{
+    Environment, Failure,
+    Requirement::{HugeTlb, Memory, Pids},
+    Scenario,
+};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("sim-ledger", |_| ledger::check()),
+    Scenario::new("sim-lives-and-tasks", |at| many(at, 0x5eed_0001, &[])).seconds(240),
+    Scenario::new("sim-threads-and-limits", |at| many(at, 0x5eed_0002, &[])).seconds(240),
+    Scenario::new("sim-huge-pages", |at| many(at, 0x5eed_0003, &["hugetlb"]))
+        .needs(&[HugeTlb])
+        .seconds(240),
+    Scenario::new("sim-pids", |at| many(at, 0x5eed_0004, &["pids"])).needs(&[Pids]).seconds(240),
+    Scenario::new("sim-memory", |at| many(at, 0x5eed_0005, &["memory"]))
+        .needs(&[Memory])
+        .seconds(240),
+    Scenario::new("sim-all-controllers", |at| many(at, 0x5eed_0006, &["memory", "pids", "io"]))
+        .needs(&[Memory, Pids])
+        .seconds(240),
+];
+
+/// How many programs a scenario draws, and how long each is.
+const PROGRAMS: usize = 40;
+const STEPS: usize = 40;
+
+/// What is seen of a hierarchy: by cgroup and file, the text, or the errno.
+type Seen = BTreeMap<String, Result<String, i32>>;
+
+/// What each watch was told: event bits and name, equal neighbours once.
+type Told = BTreeMap<String, Vec<(u32, String)>>;
+
+/// Draws programs from a seed until there were enough, or half the time is up.
+fn many(environment: &Environment, seed: u64, controllers: &[&str]) -> Result<(), Failure> {
+    let deadline = Instant::now() + environment.limit(Duration::from_secs(100));
+    let profile = super::model::profile(environment)?;
+    let programs = environment.scale(PROGRAMS * 10, 3).min(PROGRAMS);
+    for n in 0..programs as u64 {
+        let seed = seed ^ (n << 32);
+        one(environment, profile, seed, controllers)
+            .map_err(|failure| Failure::broken(format!("seed {seed:#x}: {failure}")))?;
+        if Instant::now() > deadline {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn one(
+    environment: &Environment,
+    profile: kernfs::Profile,
+    seed: u64,
+    controllers: &[&str],
+) -> Result<(), Failure> {
+    let mut real = Real::new(environment, controllers)?;
+    let mut simulated = Simulated::new(profile, &real)?;
+    let mut draw = Draw::new(seed, real.controllers().to_vec());
+    let mut done: Vec<Step> = Vec::new();
+    for _ in 0..STEPS {
+        let step = draw.step(&simulated);
+        done.push(step.clone());
+        let told = |what: String| Failure::broken(format!("{what}, after {done:?}"));
+        let expected = simulated.act(&step)?;
+        let found = real.act(&step)?;
+        if expected != found {
+            return Err(told(format!("{step:?}: the model says {expected:?}, Linux {found:?}")));
+        }
+        let deadline = Instant::now() + environment.patience();
+        while let Err(difference) = compare(&mut simulated, &mut real) {
+            if Instant::now() > deadline {
+                return Err(told(difference));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Ok(())
+}
+
+/// The first difference.
+fn compare(simulated: &mut Simulated, real: &mut Real) -> Result<(), String> {
+    let (expected, found) = (simulated.see(), real.see(simulated));
+    for (place, expected) in &expected {
+        match found.get(place) {
+            Some(found) if found == expected => {}
+            found => return Err(format!("{place}: the model says {expected:?}, Linux {found:?}")),
+        }
+    }
+    let (expected, found) = (simulated.told(), real.told().map_err(|error| error.to_string())?);
+    for label in expected.keys().chain(found.keys()) {
+        let (expected, found) = (expected.get(label), found.get(label));
+        if expected != found {
+            return Err(format!("{label}: the model tells {expected:x?}, Linux {found:x?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Adds an event, equal neighbours once. A MODIFY with a name stands under that name, apart.
+fn add(told: &mut Told, label: &str, mask: u32, name: &[u8]) {
+    let event = (mask, String::from_utf8_lossy(name).into_owned());
+    let all = told.entry(label.to_owned()).or_default();
+    if all.last() != Some(&event) {
+        all.push(event);
+    }
+}

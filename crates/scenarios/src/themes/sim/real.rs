@@ -1,0 +1,198 @@
+//! The kernel's side of a comparison.
+
+use std::{
+    collections::BTreeMap,
+    ffi::CString,
+    fs, io,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use linux_notify::inotify::{Inotify, Mask};
+use rustix::io::Errno;
+
+use super::{
+    Seen, Told, add, ledger,
+    program::{Step, join},
+    simulated::{Outcome, Simulated, mask_of},
+};
+use crate::{Environment, Failure, Task, Tree, Worker, huge_pages};
+
+/// More than 10 ms and two ticks (kernel: `CGROUP_FILE_NOTIFY_MIN_INTV`).
+const RATE_LIMIT: Duration = Duration::from_millis(30);
+
+pub(super) struct Real {
+    inotify: Inotify,
+    labels: BTreeMap<i32, String>,
+    told: Told,
+    watched: u32,
+    tasks: BTreeMap<usize, Worker>,
+    /// Those of the tree that are simulated.
+    controllers: Vec<String>,
+    has_pids_sums: bool,
+    tree: Tree,
+}
+
+impl Real {
+    /// A tree whose own cgroup has of these controllers what is there.
+    pub(super) fn new(environment: &Environment, wanted: &[&str]) -> Result<Self, Failure> {
+        if environment.guest {
+            // A line for each kill, over an emulated serial port, takes longer than the kill.
+            let path = "/proc/sys/kernel/printk";
+            fs::write(path, "1").map_err(Failure::driver("write", path))?;
+        }
+        let tree = Tree::plant(environment)?;
+        let path = tree.path().join("cgroup.controllers");
+        let text = fs::read_to_string(&path).map_err(Failure::driver("read", &path))?;
+        let wanted = |name: &&str| wanted.contains(name);
+        let controllers: Vec<_> =
+            text.split_whitespace().filter(wanted).map(str::to_owned).collect();
+        let has_pids_sums = tree.path().join("pids.events.local").exists();
+        Ok(Self {
+            inotify: Inotify::new()?,
+            labels: BTreeMap::new(),
+            told: Told::new(),
+            watched: 0,
+            tasks: BTreeMap::new(),
+            controllers,
+            has_pids_sums,
+            tree,
+        })
+    }
+
+    pub(super) fn controllers(&self) -> &[String] {
+        &self.controllers
+    }
+
+    pub(super) fn has_pids_sums(&self) -> bool {
+        self.has_pids_sums
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        if path.is_empty() { self.tree.path().into() } else { self.tree.path().join(path) }
+    }
+
+    fn put(&self, pid: u32, cgroup: &str, file: &str) -> io::Result<()> {
+        write(&self.path(cgroup).join(file), &pid.to_string())
+    }
+
+    pub(super) fn act(&mut self, step: &Step) -> Result<Outcome, Failure> {
+        let done = match step {
+            Step::Mkdir(path) => fs::create_dir(self.path(path)),
+            Step::Rmdir(path) => fs::remove_dir(self.path(path)),
+            Step::Write(path, text) => write(&self.path(path), text),
+            Step::Start(task, cgroup) => {
+                let worker = Worker::ready(Task::Serve)?;
+                let put = self.put(worker.pid(), cgroup, "cgroup.procs");
+                if put.is_ok() {
+                    self.tasks.insert(*task, worker);
+                }
+                put
+            }
+            Step::Move(task, cgroup) => self.put(self.pid(*task)?, cgroup, "cgroup.procs"),
+            Step::MoveThread(task, cgroup) => self.put(self.pid(*task)?, cgroup, "cgroup.threads"),
+            Step::Exit(task) => {
+                // Killed and waited for.
+                drop(self.tasks.remove(task));
+                Ok(())
+            }
+            Step::Thread(task) => match self.ask(*task, "thread")?.as_deref() {
+                Some("ready") => Ok(()),
+                Some(refused) => {
+                    let errno = refused.split(' ').nth(1).and_then(|text| text.parse().ok());
+                    Err(io::Error::from_raw_os_error(errno.unwrap_or(0)))
+                }
+                None => return Err(Failure::broken("a worker that starts a thread died")),
+            },
+            Step::Eat(task, bytes) => {
+                // It may have died of it: seen in who is there.
+                self.ask(*task, &format!("eat {bytes}"))?;
+                Ok(())
+            }
+            Step::Refuse(cgroup) => {
+                let cgroup = crate::Cgroup { id: 0, directory: self.path(cgroup) };
+                huge_pages::refuse(&self.tree, &cgroup, 1)?;
+                Ok(())
+            }
+            Step::Watch(path) => {
+                // What a rate limit still holds back would be told to the new watch; only time
+                // tells that there is nothing more.
+                std::thread::sleep(RATE_LIMIT);
+                let name = CString::new(self.path(path).as_os_str().as_bytes());
+                let name = name.map_err(|_| Failure::broken("a path with NUL"))?;
+                let mask = Mask::from_bits_retain(mask_of(path).bits());
+                let wd = self.inotify.add(&name, mask)?;
+                if let std::collections::btree_map::Entry::Vacant(entry) = self.labels.entry(wd.0) {
+                    self.watched += 1;
+                    entry.insert(format!("watch {} of {path}", self.watched));
+                }
+                Ok(())
+            }
+        };
+        Ok(done.map_err(|error| error.raw_os_error().unwrap_or(0)))
+    }
+
+    fn pid(&self, task: usize) -> Result<u32, Failure> {
+        let worker = self.tasks.get(&task);
+        worker.map(Worker::pid).ok_or_else(|| Failure::broken(format!("no task {task}")))
+    }
+
+    fn ask(&mut self, task: usize, what: &str) -> Result<Option<String>, Failure> {
+        let worker = self.tasks.get_mut(&task);
+        worker.ok_or_else(|| Failure::broken(format!("no task {task}")))?.ask(what)
+    }
+
+    /// What the files say that the model has.
+    pub(super) fn see(&self, model: &Simulated) -> Seen {
+        let mut seen = Seen::new();
+        for cgroup in model.cgroups() {
+            for file in ledger::files(&self.controllers) {
+                let path = self.path(&cgroup).join(file);
+                let text = fs::read_to_string(&path);
+                let text = text.map_err(|error| error.raw_os_error().unwrap_or(0));
+                let text = text.map(|text| ledger::essence(file, &text, &self.controllers));
+                seen.insert(join(&cgroup, file), text);
+            }
+            let processes = self.inside(&cgroup);
+            seen.insert(join(&cgroup, "(processes)"), Ok(format!("{processes:?}")));
+        }
+        seen
+    }
+
+    /// The processes whose first thread is in a cgroup.
+    fn inside(&self, cgroup: &str) -> Vec<usize> {
+        let threads = fs::read_to_string(self.path(cgroup).join("cgroup.threads"));
+        let threads = threads.unwrap_or_default();
+        let pids: Vec<u32> = threads.lines().filter_map(|line| line.parse().ok()).collect();
+        let inside = |(_, worker): &(&usize, &Worker)| pids.contains(&worker.pid());
+        self.tasks.iter().filter(inside).map(|(n, _)| *n).collect()
+    }
+
+    pub(super) fn told(&mut self) -> Result<Told, Failure> {
+        let mut buffer = [0; 4096];
+        loop {
+            let events = match self.inotify.read(&mut buffer) {
+                Ok(events) => events,
+                Err(error) if error.errno() == Errno::AGAIN => break,
+                Err(error) => return Err(error.into()),
+            };
+            let mut none = true;
+            for event in events {
+                none = false;
+                let label = self.labels.get(&event.wd.0).map_or("queue", String::as_str);
+                add(&mut self.told, label, event.mask.bits(), event.name);
+            }
+            if none {
+                break;
+            }
+        }
+        Ok(self.told.clone())
+    }
+}
+
+/// Opens and writes in one go, as `echo` does; never makes a file.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}
