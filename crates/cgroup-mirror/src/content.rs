@@ -54,7 +54,11 @@ impl Attribute for Files {
         let read =
             self.host.reader.read((&cgroup, self.cgroup), (&node.name(), node.id()), content);
         match read {
-            Ok(now) if may_be_read(node, now) => Ok(()),
+            Ok(now) if may_be_read(node, now) => {
+                // It is kept for as long as a client keeps the file open.
+                content.shrink_to_fit();
+                Ok(())
+            }
             Ok(_) => Err(Errno::ACCESS),
             Err(Errno::NOENT | Errno::STALE | Errno::NOTDIR) => Err(Errno::NODEV),
             Err(errno) => Err(errno),

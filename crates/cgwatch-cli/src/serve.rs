@@ -62,8 +62,10 @@ pub(crate) fn in_background(place: &Place) -> anyhow::Result<Option<ExitCode>> {
 
 /// Refuses a directory in one of our own mounts.
 pub(crate) fn refuse_own_mounts(directory: &Path) -> anyhow::Result<()> {
-    // What cannot be looked at is told when it is mounted.
-    let Ok(directory) = directory.canonicalize() else { return Ok(()) };
+    // What cannot be looked at is told when it is mounted on, or is a dead mount of ours, which a
+    // killed server left behind.
+    let looked = std::fs::read_dir(directory).and_then(|_| directory.canonicalize());
+    let Ok(directory) = looked else { return Ok(()) };
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("no /proc")?;
     for line in mounts.lines() {
         let Some((mount, kind)) = line.split_once(" - ") else { continue };

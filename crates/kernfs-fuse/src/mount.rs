@@ -271,7 +271,8 @@ fn session_options(options: &Options) -> fuser::Config {
 fn check_mount_point(path: &Path) -> Result<PathBuf, Error> {
     let unusable = |source| Error::MountPoint { path: path.to_owned(), source };
     let stale = |error: &io::Error| error.raw_os_error() == Some(not_connected());
-    if fs::metadata(path).as_ref().is_err_and(stale) {
+    // Not by its attributes, which the kernel may have kept.
+    if fs::read_dir(path).as_ref().is_err_and(stale) {
         unmount(path, UnmountFlags::DETACH).map_err(|error| unusable(error.into()))?;
     }
     let path = fs::canonicalize(path).map_err(unusable)?;

@@ -235,6 +235,9 @@ impl Filesystem for Server {
         }
         // A write is at most a page; more is refused, and need not be carried.
         let _ = config.set_max_write(1 << 17);
+        // A close is told in the background: if few of those are let through at a time, clients
+        // that open and close without a pause leave more and more files open here.
+        let _ = config.set_max_background(u16::MAX);
         Ok(())
     }
 
@@ -302,7 +305,12 @@ impl Filesystem for Server {
         }
     }
 
-    fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if flags.acc_mode() != OpenAccMode::O_RDONLY
+            && let Err(error) = self.may_change(request)
+        {
+            return reply.error(error);
+        }
         let access = match flags.acc_mode() {
             OpenAccMode::O_RDONLY => Access::READ,
             OpenAccMode::O_WRONLY => Access::WRITE,

@@ -29,7 +29,7 @@ pub use process::{entry, run_in_child};
 pub use scenario::{Outcome, Requirement, Scenario};
 
 use failure::ensure;
-use holding::{descriptors, forget_heap_peak, heap, heap_peak, resident};
+use holding::{Descriptors, descriptors, forget_heap_peak, heap, heap_peak, resident};
 use recording::Recording;
 use tree::{Cgroup, Tree};
 use watching::{Circumstances, Outside};

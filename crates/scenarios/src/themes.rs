@@ -9,6 +9,7 @@ mod leaks;
 mod limits;
 mod local_events;
 mod memory;
+mod mirror;
 mod model;
 mod mount;
 mod overflow;
@@ -40,6 +41,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         model::SCENARIOS,
         sim::SCENARIOS,
         mount::SCENARIOS,
+        mirror::SCENARIOS,
     ]
     .concat()
 }

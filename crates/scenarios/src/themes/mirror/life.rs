@@ -1,0 +1,106 @@
+//! How a mirror begins and ends.
+
+use std::{fs::File, io::Read as _, os::unix::fs::FileExt as _};
+
+use linux_notify::inotify::Mask;
+use rustix::{io::Errno, process::Signal};
+
+use super::{Client, Server, client::ONE_WATCH};
+use crate::{Environment, Failure, Task, Tree, Worker, ensure};
+
+const FILE: &str = "cgroup.events";
+
+/// The mirrored cgroup itself is removed: its files say so, and the mirror ends.
+pub(super) fn of_the_root(environment: &Environment) -> Result<(), Failure> {
+    let tree = Tree::plant(environment)?;
+    let root = tree.make("root")?;
+    let directory = environment.scratch.join(format!("cgwatch-mirror-{}-root", std::process::id()));
+    std::fs::create_dir(&directory).map_err(Failure::driver("make", &directory))?;
+    let mut server = Server::start_at(environment, &root, directory)?;
+    let mut client = Client::new(environment)?;
+    let wd = client.watch(&server.path(FILE), ONE_WATCH)?;
+    tree.remove(&root)?;
+    client.until_removed(wd)?;
+    let code = server.until_ended()?;
+    ensure!(code == Some(0), "it ended with {code:?}");
+    ensure!(!server.is_mounted()?, "it ended and is still mounted");
+    Ok(())
+}
+
+/// Two mirrors of one cgroup: whoever watches either is told.
+pub(super) fn two(environment: &Environment) -> Result<(), Failure> {
+    let tree = Tree::plant(environment)?;
+    let mut servers = [Server::start(environment, &tree)?, Server::start(environment, &tree)?];
+    for _ in 0..environment.scale(20, 3) {
+        let cgroup = tree.make("a")?;
+        let mut client = Client::new(environment)?;
+        let mut watches = Vec::new();
+        for server in &mut servers {
+            server.until_shown("a", &cgroup)?;
+            watches.push(client.watch(&server.path("a").join(FILE), ONE_WATCH)?);
+        }
+        tree.remove(&cgroup)?;
+        for wd in watches {
+            client.until_removed(wd)?;
+        }
+    }
+    Ok(())
+}
+
+/// SIGTERM while clients hold files, have their working directory inside and watch: the mount is
+/// gone, and they get errors.
+pub(super) fn ended_while_held(environment: &Environment) -> Result<(), Failure> {
+    let tree = Tree::plant(environment)?;
+    let cgroup = tree.make("a")?;
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = Server::start(environment, &tree)?;
+        server.until_shown("a", &cgroup)?;
+        let path = server.path("a").join(FILE);
+        let held: Result<Vec<_>, _> = (0..100).map(|_| File::open(&path)).collect();
+        let held = held.map_err(Failure::driver("open", &path))?;
+        let _inside = Worker::ready(Task::Inside(&server.path("a")))?;
+        let mut client = Client::new(environment)?;
+        let wd = client.watch(&path, ONE_WATCH)?;
+        server.signal(signal)?;
+        let code = server.until_ended()?;
+        ensure!(code == Some(0), "it ended with {code:?}");
+        ensure!(!server.is_mounted()?, "it ended and is still mounted");
+        for mut file in held {
+            ensure!(file.read(&mut [0; 64]).is_err(), "a file of an ended mount can be read");
+        }
+        drop(_inside);
+        client.until("IGNORED", |records| {
+            records.iter().any(|record| record.wd == wd && record.mask == Mask::IGNORED)
+        })?;
+        let told = client.records.iter().any(|record| record.mask.contains(Mask::UNMOUNT));
+        ensure!(told, "the watch ended with {:?}", client.records);
+    }
+    Ok(())
+}
+
+/// Kill -9: clients get errors and wait for nothing, and the next start works at the same place.
+pub(super) fn killed(environment: &Environment) -> Result<(), Failure> {
+    let tree = Tree::plant(environment)?;
+    let cgroup = tree.make("a")?;
+    let mut server = Server::start(environment, &tree)?;
+    for _ in 0..3 {
+        server.until_shown("a", &cgroup)?;
+        let path = server.path("a").join(FILE);
+        let file = File::open(&path).map_err(Failure::driver("open", &path))?;
+        server.signal(Signal::KILL)?;
+        server.until_ended()?;
+        let read = file.read_at(&mut [0; 64], 0);
+        ensure!(read.is_err(), "a file of a killed server can be read: {read:?}");
+        let opened = File::open(&path);
+        let refused = opened
+            .as_ref()
+            .is_err_and(|error| error.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()));
+        ensure!(refused, "a killed server's file: {opened:?}");
+        drop(file);
+        let directory = server.directory().to_owned();
+        let again = Server::start_at(environment, tree.root(), directory)?;
+        // Its directory is the next one's.
+        std::mem::forget(std::mem::replace(&mut server, again));
+    }
+    server.until_shown("a", &cgroup)
+}
