@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, thread};
 
-use crate::objects::*;
+use crate::objects::{self, *};
 use fsnotify::{
     Account, Error, Event, Limits, Mask, PathData,
     inotify::{InitFlags, Inotify, WatchMask},
@@ -18,7 +18,7 @@ fn entry(mask: Mask, dir: &Thing, name: &str, cookie: u32) {
 /// 3.4 event record: "len 0 when no name".
 #[test]
 fn record_without_a_name_is_16_bytes() {
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     let wd = watch(&inotify, &file, WatchMask::MODIFY);
     happen(Mask::MODIFY, &file);
     let mut buffer = [0xaa; 64];
@@ -35,7 +35,7 @@ fn record_without_a_name_is_16_bytes() {
 #[test]
 fn names_are_closed_and_padded() {
     for len in [1, 14, 15, 16, 17, 31, 32, 255, 256, 1000] {
-        let (inotify, dir) = (inotify(), Thing::dir());
+        let (inotify, dir) = (inotify(), objects::dir());
         watch(&inotify, &dir, WatchMask::CREATE);
         let name = "n".repeat(len);
         entry(Mask::CREATE, &dir, &name, 0);
@@ -52,7 +52,7 @@ fn names_are_closed_and_padded() {
 /// 3.4 merge: "only against the tail".
 #[test]
 fn equal_neighbours_merge() {
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     let wd = watch(&inotify, &file, WatchMask::ALL_EVENTS);
     for mask in [Mask::MODIFY, Mask::MODIFY, Mask::ACCESS, Mask::MODIFY] {
         happen(mask, &file);
@@ -65,7 +65,7 @@ fn equal_neighbours_merge() {
 /// Trap 12: mask, wd and name count, the cookie does not.
 #[test]
 fn the_cookie_does_not_hinder_a_merge() {
-    let (inotify, dir) = (inotify(), Thing::dir());
+    let (inotify, dir) = (inotify(), objects::dir());
     let wd = watch(&inotify, &dir, WatchMask::MOVED_FROM);
     entry(Mask::MOVED_FROM, &dir, "a", 7);
     entry(Mask::MOVED_FROM, &dir, "a", 8);
@@ -77,7 +77,7 @@ fn the_cookie_does_not_hinder_a_merge() {
 /// Trap 12: an IGNORED tail never merges.
 #[test]
 fn nothing_merges_with_ignored() {
-    let (inotify, one, two) = (inotify(), Thing::file(), Thing::file());
+    let (inotify, one, two) = (inotify(), objects::file(), objects::file());
     let wd = watch(&inotify, &one, WatchMask::MODIFY);
     let other = watch(&inotify, &two, WatchMask::MODIFY);
     inotify.rm_watch(wd).unwrap();
@@ -88,7 +88,7 @@ fn nothing_merges_with_ignored() {
 /// 3.4 merge: equal wd.
 #[test]
 fn different_watches_do_not_merge() {
-    let (inotify, one, two) = (inotify(), Thing::file(), Thing::file());
+    let (inotify, one, two) = (inotify(), objects::file(), objects::file());
     let first = watch(&inotify, &one, WatchMask::MODIFY);
     let second = watch(&inotify, &two, WatchMask::MODIFY);
     for thing in [&one, &two, &one] {
@@ -105,7 +105,7 @@ fn overflow() -> Seen {
 /// [E C6]: with max 3: OPEN, CLOSE, OPEN, Q_OVERFLOW.
 #[test]
 fn full_queue_ends_with_one_overflow_record() {
-    let (inotify, file) = (inotify_of(limits(1, 1, 3)), Thing::file());
+    let (inotify, file) = (inotify_of(limits(1, 1, 3)), objects::file());
     let wd = watch(&inotify, &file, WatchMask::ALL_EVENTS);
     for _ in 0..4 {
         happen(Mask::OPEN, &file);
@@ -120,7 +120,7 @@ fn full_queue_ends_with_one_overflow_record() {
 /// "tested before merge: full => even a mergeable event becomes overflow".
 #[test]
 fn full_queue_loses_what_would_merge() {
-    let (inotify, file) = (inotify_of(limits(1, 1, 1)), Thing::file());
+    let (inotify, file) = (inotify_of(limits(1, 1, 1)), objects::file());
     let wd = watch(&inotify, &file, WatchMask::MODIFY);
     happen(Mask::MODIFY, &file);
     happen(Mask::MODIFY, &file);
@@ -130,7 +130,7 @@ fn full_queue_loses_what_would_merge() {
 /// "queued once until read".
 #[test]
 fn overflow_record_comes_back_only_after_it_was_read() {
-    let (inotify, file) = (inotify_of(limits(1, 1, 2)), Thing::file());
+    let (inotify, file) = (inotify_of(limits(1, 1, 2)), objects::file());
     let wd = watch(&inotify, &file, WatchMask::ALL_EVENTS);
     for mask in [Mask::OPEN, Mask::ACCESS, Mask::MODIFY] {
         happen(mask, &file);
@@ -149,7 +149,7 @@ fn overflow_record_comes_back_only_after_it_was_read() {
 /// 3.4 queue full: "max 0 => first event overflows".
 #[test]
 fn a_limit_of_0_overflows_with_the_first_event() {
-    let (inotify, file) = (inotify_of(limits(1, 1, 0)), Thing::file());
+    let (inotify, file) = (inotify_of(limits(1, 1, 0)), objects::file());
     watch(&inotify, &file, WatchMask::MODIFY);
     happen(Mask::MODIFY, &file);
     happen(Mask::MODIFY, &file);
@@ -159,7 +159,7 @@ fn a_limit_of_0_overflows_with_the_first_event() {
 /// "an overflow tail cannot match (wd -1)".
 #[test]
 fn nothing_merges_with_the_overflow_record() {
-    let (inotify, file) = (inotify_of(limits(1, 1, 1)), Thing::file());
+    let (inotify, file) = (inotify_of(limits(1, 1, 1)), objects::file());
     let wd = watch(&inotify, &file, WatchMask::MODIFY);
     happen(Mask::MODIFY, &file);
     happen(Mask::MODIFY, &file);
@@ -178,7 +178,7 @@ fn the_limit_is_copied_when_the_instance_is_made() {
     let account = Account::new(limits(1, 1, 1));
     let inotify = Inotify::new(&account, InitFlags::NONBLOCK).unwrap();
     drop(account);
-    let file = Thing::file();
+    let file = objects::file();
     watch(&inotify, &file, WatchMask::ALL_EVENTS);
     happen(Mask::OPEN, &file);
     happen(Mask::ACCESS, &file);
@@ -196,7 +196,7 @@ fn read_of_an_empty_queue_is_eagain_also_with_no_buffer() {
 /// [E C5].
 #[test]
 fn buffers_of_0_and_15_bytes_are_einval_and_lose_nothing() {
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     let wd = watch(&inotify, &file, WatchMask::MODIFY);
     happen(Mask::MODIFY, &file);
     for given in [0, 15] {
@@ -212,7 +212,7 @@ fn buffers_of_0_and_15_bytes_are_einval_and_lose_nothing() {
 fn a_blocking_read_with_a_small_buffer_is_einval_too() {
     let account = Account::new(Limits::default());
     let inotify = Inotify::new(&account, InitFlags::empty()).unwrap();
-    let dir = Thing::dir();
+    let dir = objects::dir();
     watch(&inotify, &dir, WatchMask::CREATE);
     entry(Mask::CREATE, &dir, "name", 0);
     assert!(matches!(inotify.read(&mut [0; 16]), Err(Error::BufferTooSmall { needed: 32, .. })));
@@ -221,7 +221,7 @@ fn a_blocking_read_with_a_small_buffer_is_einval_too() {
 /// 3.4 read: "later event too large: returns what fitted".
 #[test]
 fn a_later_record_that_does_not_fit_stays() {
-    let (inotify, dir) = (inotify(), Thing::dir());
+    let (inotify, dir) = (inotify(), objects::dir());
     let wd = watch(&inotify, &dir, WatchMask::ALL_EVENTS);
     happen(Mask::ATTRIB, &dir);
     entry(Mask::CREATE, &dir, "name", 0);
@@ -236,7 +236,7 @@ fn a_later_record_that_does_not_fit_stays() {
 fn a_blocking_read_sleeps_until_something_is_queued() {
     let account = Account::new(Limits::default());
     let inotify = Arc::new(Inotify::new(&account, InitFlags::empty()).unwrap());
-    let file = Thing::file();
+    let file = objects::file();
     watch(&inotify, &file, WatchMask::MODIFY);
     let reader = thread::spawn({
         let inotify = Arc::clone(&inotify);
@@ -250,7 +250,7 @@ fn a_blocking_read_sleeps_until_something_is_queued() {
 #[test]
 fn the_hook_runs_each_time_the_queue_stops_being_empty() {
     use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     watch(&inotify, &file, WatchMask::ALL_EVENTS);
     happen(Mask::OPEN, &file);
     let calls = Arc::new(AtomicU32::new(0));
@@ -272,7 +272,7 @@ fn the_hook_runs_each_time_the_queue_stops_being_empty() {
 #[test]
 fn the_descriptor_is_readable_while_records_are_queued() {
     use rustix::event::{PollFd, PollFlags, poll};
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     watch(&inotify, &file, WatchMask::ALL_EVENTS);
     happen(Mask::OPEN, &file);
     let fd = inotify.readiness().unwrap();
@@ -293,7 +293,7 @@ fn the_descriptor_is_readable_while_records_are_queued() {
 /// Trap 9.
 #[test]
 fn isdir_is_said_of_names_but_never_of_the_object_itself() {
-    let (inotify, dir) = (inotify(), Thing::dir());
+    let (inotify, dir) = (inotify(), objects::dir());
     let wd = watch(&inotify, &dir, WatchMask::ALL_EVENTS);
     entry(Mask::CREATE | Mask::ISDIR, &dir, "sub", 0);
     happen(Mask::ATTRIB | Mask::ISDIR, &dir);
@@ -312,7 +312,7 @@ fn isdir_is_said_of_names_but_never_of_the_object_itself() {
 /// parent gets the name, child gets none".
 #[test]
 fn the_directory_hears_first_and_by_name() {
-    let (inotify, dir, file) = (inotify(), Thing::dir(), Thing::file());
+    let (inotify, dir, file) = (inotify(), objects::dir(), objects::file());
     let own = watch(&inotify, &file, WatchMask::MODIFY);
     let parent = watch(&inotify, &dir, WatchMask::MODIFY);
     notify(&Event::on_child(Mask::MODIFY, &*dir, b"f", &*file));
@@ -322,7 +322,7 @@ fn the_directory_hears_first_and_by_name() {
 /// 3.2: with two marks of a group, each gets only what it asked for.
 #[test]
 fn each_mark_gets_what_it_asked_for() {
-    let (inotify, dir, file) = (inotify(), Thing::dir(), Thing::file());
+    let (inotify, dir, file) = (inotify(), objects::dir(), objects::file());
     let own = watch(&inotify, &file, WatchMask::MODIFY);
     let parent = watch(&inotify, &dir, WatchMask::OPEN);
     notify(&Event::on_child(Mask::MODIFY, &*dir, b"f", &*file));
@@ -333,7 +333,7 @@ fn each_mark_gets_what_it_asked_for() {
 /// 3.2: dirent events keep the name and go to the directory's own mark.
 #[test]
 fn dirent_events_carry_the_name_and_the_cookie() {
-    let (inotify, dir) = (inotify(), Thing::dir());
+    let (inotify, dir) = (inotify(), objects::dir());
     let wd = watch(&inotify, &dir, WatchMask::ALL_EVENTS);
     entry(Mask::MOVED_FROM, &dir, "a", 5);
     entry(Mask::MOVED_TO, &dir, "b", 5);
@@ -345,7 +345,7 @@ fn dirent_events_carry_the_name_and_the_cookie() {
 /// dentry".
 #[test]
 fn excl_unlink_drops_events_of_an_unlinked_path() {
-    let (inotify, dir, file) = (inotify(), Thing::dir(), Thing::file());
+    let (inotify, dir, file) = (inotify(), objects::dir(), objects::file());
     let strict = WatchMask::MODIFY | WatchMask::EXCL_UNLINK;
     watch(&inotify, &file, strict);
     watch(&inotify, &dir, strict);
@@ -359,7 +359,7 @@ fn excl_unlink_drops_events_of_an_unlinked_path() {
 /// Trap 11: the test needs path data, which kernfs_notify and DELETE_SELF lack.
 #[test]
 fn excl_unlink_does_not_filter_events_without_a_path() {
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     let mask = WatchMask::MODIFY | WatchMask::DELETE_SELF | WatchMask::EXCL_UNLINK;
     let wd = watch(&inotify, &file, mask);
     happen(Mask::MODIFY, &file);
@@ -371,7 +371,7 @@ fn excl_unlink_does_not_filter_events_without_a_path() {
 /// event nobody asked for leaves no trace.
 #[test]
 fn events_nobody_asked_for_are_not_queued() {
-    let (inotify, file, other) = (inotify(), Thing::file(), Thing::file());
+    let (inotify, file, other) = (inotify(), objects::file(), objects::file());
     watch(&inotify, &file, WatchMask::MODIFY);
     happen(Mask::ACCESS, &file);
     happen(Mask::MODIFY, &other);
@@ -382,7 +382,7 @@ fn events_nobody_asked_for_are_not_queued() {
 /// The queue's ring wraps around, and gives its memory back when emptied.
 #[test]
 fn a_long_life_of_mixed_sizes_keeps_the_bytes_right() {
-    let (inotify, dir) = (inotify(), Thing::dir());
+    let (inotify, dir) = (inotify(), objects::dir());
     let wd = watch(&inotify, &dir, WatchMask::CREATE);
     let name = |i: usize| "x".repeat(1 + i * 7 % 90);
     let mut expected = std::collections::VecDeque::new();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::objects::*;
+use crate::objects::{self, *};
 use fsnotify::{
     Account, Error, Event, Limits, Mask,
     inotify::{InitFlags, Inotify, WatchMask},
@@ -45,11 +45,11 @@ fn limit_of_watches_is_enospc_and_removal_gives_back() {
         let account = Account::new(limits(1, limit, 10));
         let inotify = Inotify::new(&account, InitFlags::NONBLOCK).unwrap();
         let wds: Vec<_> =
-            (0..limit).map(|_| watch(&inotify, &Thing::dir(), WatchMask::CREATE)).collect();
-        assert_eq!(errno(inotify.add_watch(Thing::dir(), WatchMask::CREATE)), Errno::NOSPC);
+            (0..limit).map(|_| watch(&inotify, &objects::dir(), WatchMask::CREATE)).collect();
+        assert_eq!(errno(inotify.add_watch(objects::dir(), WatchMask::CREATE)), Errno::NOSPC);
         if let Some(wd) = wds.first() {
             inotify.rm_watch(*wd).unwrap();
-            watch(&inotify, &Thing::dir(), WatchMask::CREATE);
+            watch(&inotify, &objects::dir(), WatchMask::CREATE);
         }
         drop(inotify);
         assert_eq!(account.marks(), 0);
@@ -68,8 +68,8 @@ fn charges_go_to_the_parent_user_namespaces() {
         Error::TooManyGroups { limit: 1 }
     );
     assert_eq!(inner.groups(), 1, "a charge refused above is given back below");
-    watch(&inotify, &Thing::file(), WatchMask::MODIFY);
-    assert_eq!(errno(inotify.add_watch(Thing::file(), WatchMask::MODIFY)), Errno::NOSPC);
+    watch(&inotify, &objects::file(), WatchMask::MODIFY);
+    assert_eq!(errno(inotify.add_watch(objects::file(), WatchMask::MODIFY)), Errno::NOSPC);
     drop(inotify);
     assert_eq!((outer.groups(), outer.marks(), inner.groups(), inner.marks()), (0, 0, 0, 0));
 }
@@ -78,16 +78,16 @@ fn charges_go_to_the_parent_user_namespaces() {
 #[test]
 fn wd_counts_from_1_and_does_not_come_back() {
     let inotify = inotify();
-    let first = watch(&inotify, &Thing::file(), WatchMask::MODIFY);
+    let first = watch(&inotify, &objects::file(), WatchMask::MODIFY);
     assert_eq!(first, 1);
     inotify.rm_watch(first).unwrap();
-    assert_eq!(watch(&inotify, &Thing::file(), WatchMask::MODIFY), 2, "probe: rm 1 -> next 2");
+    assert_eq!(watch(&inotify, &objects::file(), WatchMask::MODIFY), 2, "probe: rm 1 -> next 2");
 }
 
 /// 3.4 wd: "same inode again => same wd".
 #[test]
 fn same_object_same_wd() {
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     let wd = watch(&inotify, &file, WatchMask::MODIFY);
     assert_eq!(watch(&inotify, &file, WatchMask::ATTRIB), wd);
     assert_eq!(inotify.watches(), 1);
@@ -96,7 +96,7 @@ fn same_object_same_wd() {
 /// 3.4 existing watch: "mask replaced, ONESHOT/EXCL_UNLINK flags reset".
 #[test]
 fn mask_of_an_existing_watch_is_replaced() {
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     let wd = watch(&inotify, &file, WatchMask::MODIFY | WatchMask::ONESHOT);
     watch(&inotify, &file, WatchMask::ATTRIB);
     happen(Mask::MODIFY, &file);
@@ -110,7 +110,7 @@ fn mask_of_an_existing_watch_is_replaced() {
 /// 3.4 existing watch: "MASK_ADD: ORed".
 #[test]
 fn mask_add_adds() {
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     let wd = watch(&inotify, &file, WatchMask::MODIFY);
     watch(&inotify, &file, WatchMask::ATTRIB | WatchMask::MASK_ADD);
     happen(Mask::MODIFY, &file);
@@ -121,7 +121,7 @@ fn mask_add_adds() {
 /// 3.4 add_watch errors: "MASK_CREATE and exists EEXIST".
 #[test]
 fn mask_create_refuses_an_existing_watch_with_eexist() {
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     let wd = watch(&inotify, &file, WatchMask::MODIFY | WatchMask::MASK_CREATE);
     let again = inotify.add_watch(file.clone(), WatchMask::MODIFY | WatchMask::MASK_CREATE);
     assert_eq!(again, Err(Error::AlreadyWatched { wd }));
@@ -136,12 +136,12 @@ fn bad_masks_are_einval() {
         [0, 0x1000, 0x8_0000, 0x0080_0000, 0x0800_0000, WatchMask::MODIFY.bits() | 0x1000];
     for bits in unknown {
         let mask = WatchMask::from_bits_retain(bits);
-        assert_eq!(errno(inotify.add_watch(Thing::dir(), mask)), Errno::INVAL, "{bits:#x}");
+        assert_eq!(errno(inotify.add_watch(objects::dir(), mask)), Errno::INVAL, "{bits:#x}");
     }
     let both = WatchMask::MODIFY | WatchMask::MASK_ADD | WatchMask::MASK_CREATE;
-    assert_eq!(errno(inotify.add_watch(Thing::dir(), both)), Errno::INVAL);
+    assert_eq!(errno(inotify.add_watch(objects::dir(), both)), Errno::INVAL);
     // A known bit that is no event is enough.
-    watch(&inotify, &Thing::dir(), WatchMask::ISDIR);
+    watch(&inotify, &objects::dir(), WatchMask::ISDIR);
 }
 
 /// inotify_init1(2): EINVAL.
@@ -165,14 +165,14 @@ fn bad_init_flags_are_einval() {
 fn onlydir_on_a_file_is_enotdir() {
     let inotify = inotify();
     let mask = WatchMask::MODIFY | WatchMask::ONLYDIR;
-    assert_eq!(errno(inotify.add_watch(Thing::file(), mask)), Errno::NOTDIR);
-    watch(&inotify, &Thing::dir(), mask);
+    assert_eq!(errno(inotify.add_watch(objects::file(), mask)), Errno::NOTDIR);
+    watch(&inotify, &objects::dir(), mask);
 }
 
 /// 3.4 DONT_FOLLOW / ONLYDIR: "only lookup flags; not stored".
 #[test]
 fn dont_follow_is_not_stored() {
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     let wd = watch(&inotify, &file, WatchMask::MODIFY | WatchMask::DONT_FOLLOW);
     happen(Mask::MODIFY, &file);
     assert_eq!(drain(&inotify), [seen(wd, Mask::MODIFY)]);
@@ -188,7 +188,7 @@ fn no_read_permission_is_eacces() {
 #[test]
 fn object_in_teardown_is_enoent() {
     use fsnotify::Object;
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     file.connector().close();
     assert_eq!(errno(inotify.add_watch(file, WatchMask::MODIFY)), Errno::NOENT);
     assert_eq!(inotify.watches(), 0);
@@ -198,7 +198,7 @@ fn object_in_teardown_is_enoent() {
 #[test]
 fn forged_wds_are_einval() {
     let inotify = inotify();
-    let wd = watch(&inotify, &Thing::file(), WatchMask::MODIFY);
+    let wd = watch(&inotify, &objects::file(), WatchMask::MODIFY);
     for forged in [0, -1, i32::MIN, i32::MAX, wd + 1] {
         assert_eq!(inotify.rm_watch(forged), Err(Error::UnknownWatch { wd: forged }));
         assert_eq!(inotify.rm_watch(forged).unwrap_err().errno(), Errno::INVAL);
@@ -211,7 +211,7 @@ fn forged_wds_are_einval() {
 /// After IGNORED nothing comes here, while Linux leaves a race.
 #[test]
 fn rm_watch_queues_ignored_behind_what_is_queued() {
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     let wd = watch(&inotify, &file, WatchMask::MODIFY);
     happen(Mask::MODIFY, &file);
     inotify.rm_watch(wd).unwrap();
@@ -223,7 +223,7 @@ fn rm_watch_queues_ignored_behind_what_is_queued() {
 #[test]
 fn the_end_of_an_object_is_ignored_for_every_watch() {
     use fsnotify::Object;
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     let wd = watch(&inotify, &file, WatchMask::MODIFY);
     happen(Mask::DELETE_SELF, &file);
     file.connector().close();
@@ -235,7 +235,7 @@ fn the_end_of_an_object_is_ignored_for_every_watch() {
 /// 3.1: "Inode marks pin the inode".
 #[test]
 fn a_mark_holds_its_object_until_it_goes() {
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     let wd = watch(&inotify, &file, WatchMask::MODIFY);
     assert_eq!(Arc::strong_count(&file), 2);
     inotify.rm_watch(wd).unwrap();
@@ -249,7 +249,7 @@ fn a_mark_holds_its_object_until_it_goes() {
 #[test]
 fn dropping_the_instance_takes_interest_away() {
     use fsnotify::Object;
-    let (one, two, file) = (inotify(), inotify(), Thing::file());
+    let (one, two, file) = (inotify(), inotify(), objects::file());
     watch(&one, &file, WatchMask::MODIFY);
     watch(&two, &file, WatchMask::ATTRIB);
     assert_eq!(file.connector().interest(), Mask::MODIFY | Mask::ATTRIB | Mask::UNMOUNT);
@@ -263,7 +263,7 @@ fn dropping_the_instance_takes_interest_away() {
 /// 3.4 ONESHOT.
 #[test]
 fn oneshot_ends_with_its_first_record() {
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     let wd = watch(&inotify, &file, WatchMask::MODIFY | WatchMask::ONESHOT);
     happen(Mask::ATTRIB, &file);
     happen(Mask::MODIFY, &file);
@@ -275,7 +275,7 @@ fn oneshot_ends_with_its_first_record() {
 /// "after any reported event (even if merged)".
 #[test]
 fn oneshot_ends_also_when_its_record_merges() {
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     let wd = watch(&inotify, &file, WatchMask::MODIFY);
     happen(Mask::MODIFY, &file);
     watch(&inotify, &file, WatchMask::MODIFY | WatchMask::ONESHOT);
@@ -287,7 +287,7 @@ fn oneshot_ends_also_when_its_record_merges() {
 #[test]
 fn unmount_is_told_without_asking_and_ignored_follows() {
     use fsnotify::Object;
-    let (inotify, file) = (inotify(), Thing::file());
+    let (inotify, file) = (inotify(), objects::file());
     let wd = watch(&inotify, &file, WatchMask::MODIFY);
     happen(Mask::UNMOUNT, &file);
     file.connector().close();
@@ -301,7 +301,7 @@ fn groups_that_want_local_events_only_get_no_deferred_ones() {
     let account = Account::new(Limits::default());
     let flags = InitFlags::NONBLOCK | InitFlags::LOCAL_ONLY;
     let local = Inotify::new(&account, flags).unwrap();
-    let (both, file) = (inotify(), Thing::file());
+    let (both, file) = (inotify(), objects::file());
     let wd = watch(&local, &file, WatchMask::MODIFY);
     watch(&both, &file, WatchMask::MODIFY);
     notify(&Event { origin: Origin::Deferred, ..Event::on(Mask::MODIFY, &*file) });

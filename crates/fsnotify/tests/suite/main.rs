@@ -8,4 +8,3 @@ mod fanotify;
 mod inotify_queue;
 mod inotify_watches;
 mod objects;
-mod tmpfs;

@@ -1,73 +1,20 @@
-//! Things to watch: the least an [`Object`] can be.
+//! Things to watch, and what a reader of theirs sees.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use fsnotify::{
-    Account, Connector, Event, FileSystem, Limits, Mask, Object, ObjectKind,
+    Account, Event, Limits, Mask, ObjectKind,
     inotify::{InitFlags, Inotify, WatchMask, records},
     notify,
 };
+pub(crate) use tmpfs_twin::Thing;
 
-/// An object of any kind in any file system.
-pub(crate) struct Thing {
-    connector: Connector,
-    kind: ObjectKind,
-    pub(crate) readable: bool,
-    pub(crate) file_system: FileSystem,
-    /// Whether someone has it open for writing.
-    pub(crate) written: AtomicBool,
+pub(crate) fn file() -> Arc<Thing> {
+    Thing::new(ObjectKind::File)
 }
 
-impl Thing {
-    pub(crate) fn new(kind: ObjectKind) -> Arc<Self> {
-        Self::in_file_system(kind, FileSystem::default())
-    }
-
-    pub(crate) fn in_file_system(kind: ObjectKind, file_system: FileSystem) -> Arc<Self> {
-        Arc::new(Self::made(kind, file_system, true))
-    }
-
-    fn made(kind: ObjectKind, file_system: FileSystem, readable: bool) -> Self {
-        let written = AtomicBool::new(false);
-        Self { connector: Connector::new(), kind, readable, file_system, written }
-    }
-
-    pub(crate) fn file() -> Arc<Self> {
-        Self::new(ObjectKind::File)
-    }
-
-    pub(crate) fn dir() -> Arc<Self> {
-        Self::new(ObjectKind::Directory)
-    }
-
-    pub(crate) fn secret() -> Arc<Self> {
-        Arc::new(Self::made(ObjectKind::File, FileSystem::default(), false))
-    }
-}
-
-impl Object for Thing {
-    fn connector(&self) -> &Connector {
-        &self.connector
-    }
-
-    fn kind(&self) -> ObjectKind {
-        self.kind
-    }
-
-    fn file_system(&self) -> FileSystem {
-        self.file_system
-    }
-
-    fn readable(&self) -> bool {
-        self.readable
-    }
-
-    fn open_for_write(&self) -> bool {
-        self.written.load(Ordering::Relaxed)
-    }
+pub(crate) fn dir() -> Arc<Thing> {
+    Thing::new(ObjectKind::Directory)
 }
 
 pub(crate) fn limits(groups: u64, marks: u64, queued_events: usize) -> Limits {

@@ -4,6 +4,9 @@
 //! Which profile models the kernel is learned from one plain removal; everything else then has to
 //! agree with it.
 //!
+//! Two scenarios run random programs on a tmpfs instead, where inotify and fanotify alone are at
+//! work; what may differ there is in the ledger of `tmpfs_twin`.
+//!
 //! # Ledger of accepted differences
 //! Nothing else may differ.
 //!
@@ -20,6 +23,7 @@
 mod linux;
 mod own;
 mod programs;
+mod tmpfs;
 mod told;
 
 use fsnotify::inotify::WatchMask;
@@ -59,6 +63,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         agree(at, programs::SUPER_BLOCK_AND_A_HELD_FILE)
     }),
     Scenario::new("model-inode-marks", |at| agree(at, programs::INODES)),
+    Scenario::new("model-inotify-on-tmpfs", tmpfs::inotify_agrees),
+    Scenario::new("model-fanotify-on-tmpfs", tmpfs::fanotify_agrees),
     Scenario::new("model-reclaimed", |at| agree(at, programs::RECLAIMED)).needs(&[Guest]),
     Scenario::new("model-reclaimed-changes", |at| agree(at, programs::RECLAIMED_CHANGES))
         .needs(&[Guest]),
