@@ -90,6 +90,47 @@ fn two_notifiers_and_the_queues_overflow() {
     });
 }
 
+/// fanotify's queue: what two threads say of one object is one record, unless a
+/// reader came in between; and beyond the limit it is one overflow record.
+#[test]
+fn two_notifiers_a_reader_and_the_queue_that_merges_by_hash() {
+    for (queued_events, others) in [(2, false), (1, true)] {
+        model(move || {
+            let account = Account::new(Limits { groups: 9, marks: 9, queued_events });
+            let flags = fanotify::InitFlags::REPORT_FID | fanotify::InitFlags::NONBLOCK;
+            let group = Fanotify::new(&account, flags).unwrap();
+            let file = Arc::new(Thing(Connector::new()));
+            let object: Arc<dyn Object> = file.clone();
+            group.mark(fanotify::MarkFlags::ADD, 0x2, &object).unwrap();
+            let notifier = thread::spawn({
+                let file = Arc::clone(&file);
+                // By another process, it is another record.
+                let pid = i32::from(others);
+                move || notify(&Event { pid, ..Event::on(Mask::MODIFY, &*file) })
+            });
+            modify(&file);
+            let mut masks = Vec::new();
+            let mut read = || {
+                let mut buffer = [0; 512];
+                let read = group.read(&mut buffer).unwrap_or(0);
+                masks.extend(fanotify::records(&buffer[..read]).map(|r| r.metadata.mask));
+            };
+            read();
+            notifier.join().unwrap();
+            read();
+            let counts = group.counts();
+            assert_eq!(counts.queued + counts.merged + counts.dropped, 2);
+            let overflows = masks.iter().filter(|mask| **mask == Mask::Q_OVERFLOW).count() as u64;
+            assert_eq!(
+                (masks.len() as u64, overflows),
+                (counts.queued + counts.dropped, counts.dropped)
+            );
+            assert!(others || counts.dropped == 0);
+            assert!(!others || counts.merged == 0);
+        });
+    }
+}
+
 /// A record is not lost between a reader that looks and one that sleeps.
 #[test]
 fn a_sleeping_reader_is_woken() {

@@ -144,6 +144,29 @@ fn the_worker_against_the_removal_of_a_mark() {
     });
 }
 
+/// A mark added while a change is delivered hears of it or not, and of the next
+/// in any case.
+#[test]
+fn the_worker_against_the_addition_of_a_mark() {
+    for profile in [Profile::Linux71, Profile::Announced] {
+        model(move || {
+            let world = World::new(profile, Arc::new(Vec::new));
+            world.node.notify();
+            let worker = thread::spawn({
+                let tree = Arc::clone(&world.tree);
+                move || tree.drain()
+            });
+            world.watch().unwrap();
+            worker.join().unwrap();
+            let first = world.told();
+            assert!(first.is_empty() || first == [Mask::MODIFY], "{first:?}");
+            world.node.notify();
+            world.tree.drain();
+            assert_eq!(world.told(), [Mask::MODIFY]);
+        });
+    }
+}
+
 /// A mark added while the file goes is refused or told of the end: also on
 /// 7.1 once the name is looked up again (the bug fixed in 7.3.2).
 #[test]
