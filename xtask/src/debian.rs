@@ -17,6 +17,8 @@ pub(crate) const CPIO: Tool = Tool { program: "cpio", package: "cpio" };
 pub(crate) const GZIP: Tool = Tool { program: "gzip", package: "gzip" };
 pub(crate) const READELF: Tool = Tool { program: "readelf", package: "binutils" };
 pub(crate) const CPLUSPLUS: Tool = Tool { program: "c++", package: "g++" };
+pub(crate) const INOTIFYWAIT: Tool = Tool { program: "inotifywait", package: "inotify-tools" };
+pub(crate) const WATCHMEDO: Tool = Tool { program: "watchmedo", package: "python3-watchdog" };
 pub(crate) const SETPRIV: Tool = Tool { program: "setpriv", package: "util-linux" };
 
 /// Installs the packages of those programs that are missing.

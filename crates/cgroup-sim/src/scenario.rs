@@ -63,7 +63,10 @@ mod read;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-pub use self::{library::Library, play::Player};
+pub use self::{
+    library::Library,
+    play::{Front, Player},
+};
 use crate::{Controllers, Event, Hierarchy, MountOptions, Options};
 
 /// What happens on a machine; see [the module](self) for its text.

@@ -33,6 +33,12 @@ pub(crate) enum Command {
     Mount(Mount),
     /// Mount the host's cgroups once more, read-only, where every removal is announced
     Mirror(Mirror),
+    /// Started by cgwatch itself beside a mount, to end it if its server is killed
+    #[command(hide = true)]
+    Guard {
+        /// The mount point
+        directory: PathBuf,
+    },
     /// Print a completion script for a shell
     #[command(after_help = "Example: cgwatch completions bash > \
                             ~/.local/share/bash-completion/completions/cgwatch")]
@@ -180,6 +186,7 @@ Examples:
   echo +memory > /tmp/cgroup/cgroup.subtree_control
   mkdir /tmp/cgroup/service && cat /tmp/cgroup/service/memory.events
   inotifywait -m /tmp/cgroup/service/memory.events     its changes, then its removal
+  cgwatch mount /tmp/cgroup --sim=oom-and-gone         something happens in it
 
 What is written to cgroup.procs is the number of a real process, which is a task there for as long \
 as it lives; cgroup.kill and limits that kill do kill it.
@@ -189,9 +196,17 @@ Exit codes: 0 unmounted, 1 error.";
 #[derive(Debug, Args)]
 #[command(after_help = MOUNT_EXAMPLES)]
 pub(crate) struct Mount {
-    /// The simulated hierarchy: without a scenario, empty, with every simulated controller
-    #[arg(long, required = true)]
-    pub(crate) sim: bool,
+    /// The simulated hierarchy: empty, with every simulated controller; or with a scenario that is
+    /// played in it, one of those that come with cgwatch or a file
+    #[arg(
+        long,
+        value_name = "SCENARIO",
+        required = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ""
+    )]
+    pub(crate) sim: String,
 
     #[command(flatten)]
     pub(crate) place: Place,

@@ -6,10 +6,12 @@
 mod arguments;
 mod doctor;
 mod failure;
+mod guard;
 mod limits;
 mod mirror;
 mod mount;
 mod people;
+mod scenario;
 mod serve;
 mod signals;
 mod target;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Mount(arguments) => mount::run(&arguments),
         Command::Mirror(arguments) => mirror::run(&arguments),
+        Command::Guard { directory } => guard::run(&directory),
         Command::Completions { shell } => completions(shell),
         Command::Man { command } => man(command.as_deref()),
     };

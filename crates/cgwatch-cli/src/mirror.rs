@@ -8,7 +8,7 @@ use std::{os::fd::AsFd, os::unix::net::UnixStream, process::ExitCode, thread};
 use anyhow::{Context, anyhow};
 use cgroup_mirror::{Mirror, Options};
 
-use crate::{arguments, serve, signals, target};
+use crate::{arguments, guard::Guard, serve, signals, target};
 
 /// Mounts it and serves it.
 pub(crate) fn run(arguments: &arguments::Mirror) -> anyhow::Result<ExitCode> {
@@ -16,11 +16,12 @@ pub(crate) fn run(arguments: &arguments::Mirror) -> anyhow::Result<ExitCode> {
     if let Some(code) = serve::in_background(place)? {
         return Ok(code);
     }
-    serve::refuse_own_mounts(&place.directory)?;
+    let directory = serve::mount_point(place)?;
     let signals = signals::caught()?;
     let mut mirror = Mirror::new(&target::one(arguments.root.as_deref())?)?;
     let options = Options { allow_other: place.allow_other };
-    let mount = mirror.mount(&place.directory, options)?;
+    let _guard = Guard::start(&directory)?;
+    let mount = mirror.mount(&directory, options)?;
     serve::warn(place, &mount);
     if let Some(warning) = mirror.incomplete() {
         eprintln!("cgwatch: warning: {warning}");

@@ -60,8 +60,14 @@ pub(crate) fn in_background(place: &Place) -> anyhow::Result<Option<ExitCode>> {
     Ok(Some(ExitCode::FAILURE))
 }
 
+/// The directory to mount on, free of what a killed server left there.
+pub(crate) fn mount_point(place: &Place) -> anyhow::Result<PathBuf> {
+    refuse_own_mounts(&place.directory)?;
+    Ok(kernfs_fuse::check_mount_point(&place.directory)?)
+}
+
 /// Refuses a directory in one of our own mounts.
-pub(crate) fn refuse_own_mounts(directory: &Path) -> anyhow::Result<()> {
+fn refuse_own_mounts(directory: &Path) -> anyhow::Result<()> {
     // What cannot be looked at is told when it is mounted on, or is a dead mount of ours, which a
     // killed server left behind.
     let looked = std::fs::read_dir(directory).and_then(|_| directory.canonicalize());

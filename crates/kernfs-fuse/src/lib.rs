@@ -28,6 +28,11 @@
 //!   for a directory that an `rmdir` holds locked, thus for the removals
 //!   thread; never the other way round.
 //!
+//! A process that is killed while it makes a call on its own mount can neither
+//! end nor be noticed to have ended, since its waiting thread keeps the device
+//! open. Whoever may be killed has another process unmount by force
+//! (`umount2` with `MNT_FORCE`) then, as the command `cgwatch mount` does.
+//!
 //! Lock order: the tree's locks, then [`announce`]'s queues, then the table of
 //! known nodes; the others are leaves. None is held over a system call on the
 //! mount or a call into the tree.
@@ -54,7 +59,7 @@ mod sleepers;
 pub use self::{
     caller::{Caller, caller},
     error::Error,
-    mount::{Mount, Usage, Weakness},
+    mount::{Mount, Usage, Weakness, check_mount_point},
     options::Options,
     own::OwnThread,
 };

@@ -89,7 +89,6 @@ impl Mount {
             return Err(Error::Profile);
         }
         let path = check_mount_point(path)?;
-        fs::File::options().read(true).write(true).open("/dev/fuse").map_err(Error::NoDevice)?;
         let shared = Arc::new(Shared {
             root: Arc::clone(tree.root()),
             system_calls: tree.system_calls(),
@@ -266,9 +265,13 @@ fn session_options(options: &Options) -> fuser::Config {
     config
 }
 
-/// The mount point's real path. A mount that a killed server left there is
-/// taken away first.
-fn check_mount_point(path: &Path) -> Result<PathBuf, Error> {
+/// The real path of an empty directory. A mount that a killed server left
+/// there is taken away first.
+///
+/// # Errors
+/// [`Error::NoDevice`], [`Error::MountPoint`], [`Error::NotDirectory`], [`Error::NotEmpty`].
+pub fn check_mount_point(path: &Path) -> Result<PathBuf, Error> {
+    fs::File::options().read(true).write(true).open("/dev/fuse").map_err(Error::NoDevice)?;
     let unusable = |source| Error::MountPoint { path: path.to_owned(), source };
     let stale = |error: &io::Error| error.raw_os_error() == Some(not_connected());
     // Not by its attributes, which the kernel may have kept.

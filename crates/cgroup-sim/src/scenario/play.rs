@@ -23,6 +23,29 @@ pub struct Player {
     processes: HashMap<String, Process>,
     /// Those that start again when they are gone.
     restarting: Vec<String>,
+    front: Option<Box<dyn Front>>,
+}
+
+/// Another mount of the hierarchy, on which the player makes and removes cgroups and writes to
+/// files, so that who watches that mount sees what a program's system calls look like.
+pub trait Front: Send + std::fmt::Debug {
+    /// `mkdir` of a path that starts with `/`.
+    ///
+    /// # Errors
+    /// That of the system call.
+    fn make_dir(&self, path: &str) -> Result<(), Errno>;
+
+    /// `rmdir` of a path that starts with `/`.
+    ///
+    /// # Errors
+    /// That of the system call.
+    fn remove_dir(&self, path: &str) -> Result<(), Errno>;
+
+    /// Opens a file, writes to it and closes it.
+    ///
+    /// # Errors
+    /// That of the system call that failed.
+    fn write(&self, path: &str, text: &str) -> Result<(), Errno>;
 }
 
 /// What is to happen.
@@ -73,6 +96,7 @@ impl Player {
             entered: 0,
             processes: HashMap::new(),
             restarting: Vec::new(),
+            front: None,
         };
         for (n, step) in scenario.steps.iter().enumerate() {
             player.enter(step.at, Next::Step(n));
@@ -81,6 +105,11 @@ impl Player {
             player.enter(round.from, Next::Round(n, 0));
         }
         Ok(player)
+    }
+
+    /// From now on makes, removes and writes on this mount instead of the hierarchy's own.
+    pub fn set_front(&mut self, front: Box<dyn Front>) {
+        self.front = Some(front);
     }
 
     /// When the next thing happens, in the hierarchy's time. None: the scenario is over.
@@ -193,10 +222,20 @@ impl Player {
                 Error::Refused { what: "a cgroup that is not there", errno: Errno::NOENT };
             all.find(named(path)).ok_or(missing)
         };
+        let refused = |errno| Error::Refused { what: "a system call on the mount", errno };
         match action {
-            Action::Make(path) => all.mkdir(named(path)).map(drop),
-            Action::Remove(path) => all.rmdir(named(path)),
-            Action::Write { text, to } => all.write(named(to), &named(text)),
+            Action::Make(path) => match &self.front {
+                Some(front) => front.make_dir(&named(path)).map_err(refused),
+                None => all.mkdir(named(path)).map(drop),
+            },
+            Action::Remove(path) => match &self.front {
+                Some(front) => front.remove_dir(&named(path)).map_err(refused),
+                None => all.rmdir(named(path)),
+            },
+            Action::Write { text, to } => match &self.front {
+                Some(front) => front.write(&named(to), &named(text)).map_err(refused),
+                None => all.write(named(to), &named(text)),
+            },
             Action::Start { name, cgroup, habits } => {
                 self.launch(all, at, named(name), named(cgroup), *habits)
             }

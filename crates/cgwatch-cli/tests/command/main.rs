@@ -6,5 +6,6 @@
 mod arguments;
 mod doctor;
 mod errors;
+mod mounting;
 mod running;
 mod stream;

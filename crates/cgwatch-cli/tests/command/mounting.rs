@@ -1,0 +1,254 @@
+//! `cgwatch mount`: its life and its end, however it comes.
+
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::running::{assert_fails, cgwatch, is_root, run};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+#[track_caller]
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !done() {
+        assert!(Instant::now() < end, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn is_mounted(path: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    mounts.lines().any(|line| line.split(' ').nth(1) == path.to_str())
+}
+
+/// A server of a test's own, with its mount; both are gone at the end.
+struct Mounted {
+    server: Child,
+    directory: PathBuf,
+    _temporary: tempfile::TempDir,
+}
+
+impl Mounted {
+    /// `None` where nothing can be mounted.
+    fn new(arguments: &[&str]) -> Option<Self> {
+        if !is_root() {
+            return None;
+        }
+        if File::options().read(true).write(true).open("/dev/fuse").is_err() {
+            println!("skipped: no /dev/fuse");
+            return None;
+        }
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = temporary.path().canonicalize().unwrap();
+        Some(Self { server: serve(&directory, arguments), directory, _temporary: temporary })
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.server);
+        kill_process(pid, signal).unwrap();
+    }
+
+    fn make(&self, name: &str) -> PathBuf {
+        let path = self.directory.join(name);
+        fs::create_dir(&path).unwrap();
+        path
+    }
+}
+
+fn serve(directory: &Path, arguments: &[&str]) -> Child {
+    let mut command = cgwatch(["mount".as_ref(), directory.as_os_str()]);
+    let (sim, arguments) = match arguments {
+        [first, rest @ ..] if first.starts_with('=') => (format!("--sim{first}"), rest),
+        all => ("--sim".to_owned(), all),
+    };
+    let server = command.arg(sim).args(arguments).stderr(Stdio::null()).spawn().unwrap();
+    until("mounted", || is_mounted(directory));
+    server
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+        let _ = rustix::mount::unmount(&self.directory, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn a_hierarchy_to_work_with() {
+    let Some(mounted) = Mounted::new(&[]) else { return };
+    fs::write(mounted.directory.join("cgroup.subtree_control"), "+memory +pids").unwrap();
+    let service = mounted.make("service");
+    assert!(fs::read_to_string(service.join("memory.events")).unwrap().contains("oom_kill 0\n"));
+    fs::write(service.join("memory.max"), "1M").unwrap();
+    assert_eq!(fs::read_to_string(service.join("memory.max")).unwrap(), "1048576\n");
+    let populated = || fs::read_to_string(service.join("cgroup.events")).unwrap();
+    // A real process is a task for as long as it lives.
+    let mut process = Command::new("sleep").arg("600").spawn().unwrap();
+    fs::write(service.join("cgroup.procs"), process.id().to_string()).unwrap();
+    assert!(populated().starts_with("populated 1\n"), "{}", populated());
+    assert_eq!(fs::remove_dir(&service).unwrap_err().kind(), std::io::ErrorKind::ResourceBusy);
+    fs::write(service.join("cgroup.kill"), "1").unwrap();
+    assert!(!process.wait().unwrap().success());
+    until("populated 0", || populated().starts_with("populated 0\n"));
+    fs::remove_dir(&service).unwrap();
+}
+
+#[test]
+fn a_signal_unmounts_while_clients_hold_files() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let Some(mut mounted) = Mounted::new(&[]) else { return };
+        let service = mounted.make("service");
+        let mut held = File::open(service.join("cgroup.events")).unwrap();
+        let _directory = File::open(&service).unwrap();
+        mounted.signal(signal);
+        assert!(mounted.server.wait().unwrap().success());
+        assert!(!is_mounted(&mounted.directory));
+        // An error, not a wait.
+        assert!(held.read(&mut [0; 16]).is_err());
+    }
+}
+
+#[test]
+fn umount_ends_it() {
+    let Some(mut mounted) = Mounted::new(&[]) else { return };
+    assert!(Command::new("umount").arg(&mounted.directory).status().unwrap().success());
+    assert!(mounted.server.wait().unwrap().success());
+}
+
+/// Whatever the server is at when it is killed.
+#[test]
+fn a_killed_server_leaves_errors_and_no_mount() {
+    for _ in 0..20 {
+        let Some(mut mounted) = Mounted::new(&["=build-farm"]) else { return };
+        let mut held = File::open(mounted.directory.join("cgroup.controllers")).unwrap();
+        mounted.signal(Signal::KILL);
+        mounted.server.wait().unwrap();
+        assert!(held.read(&mut [0; 16]).is_err());
+        until("unmounted", || !is_mounted(&mounted.directory));
+        mounted.server = serve(&mounted.directory, &[]);
+    }
+}
+
+/// Not even its guard is left: the mount is there, and dead.
+#[test]
+fn a_dead_mount_is_no_obstacle() {
+    let Some(mut mounted) = Mounted::new(&[]) else { return };
+    let guards = processes_with(&mounted.directory);
+    for pid in &guards {
+        kill_process(*pid, Signal::STOP).unwrap();
+    }
+    for pid in &guards {
+        kill_process(*pid, Signal::KILL).unwrap();
+    }
+    mounted.server.wait().unwrap();
+    let dead = || fs::read_dir(&mounted.directory).is_err();
+    until("dead", dead);
+    assert!(is_mounted(&mounted.directory));
+    mounted.server = cgwatch(["mount".as_ref(), mounted.directory.as_os_str()])
+        .arg("--sim")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("mounted again", || !dead());
+}
+
+/// Server and guard of a mount, by their arguments.
+fn processes_with(directory: &Path) -> Vec<Pid> {
+    let directory = directory.as_os_str().as_encoded_bytes();
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let ours = processes.filter_map(|entry| {
+        let words = fs::read(entry.path().join("cmdline")).ok()?;
+        let ours = words.split(|byte| *byte == 0).any(|word| word == directory);
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        Pid::from_raw(pid).filter(|_| ours)
+    });
+    ours.collect()
+}
+
+#[test]
+fn in_the_background() {
+    let Some(mut mounted) = Mounted::new(&["--daemon"]) else { return };
+    // It returns when the mount is there.
+    assert!(mounted.server.wait().unwrap().success());
+    mounted.make("service");
+    // The server and its guard.
+    let daemon = processes_with(&mounted.directory);
+    assert_eq!(daemon.len(), 2);
+    for pid in daemon {
+        // Either is the end of both.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    until("unmounted", || !is_mounted(&mounted.directory));
+}
+
+#[test]
+fn two_side_by_side() {
+    let Some(one) = Mounted::new(&[]) else { return };
+    let Some(other) = Mounted::new(&[]) else { return };
+    one.make("service");
+    assert!(!other.directory.join("service").exists());
+    drop(one);
+    other.make("service");
+}
+
+#[test]
+fn a_scenario_is_played_before_the_watchers_eyes() {
+    let Some(mounted) = Mounted::new(&[]) else { return };
+    drop(mounted);
+    let text = "title = \"one\"\nlasts = \"60s\"\n\
+                [[step]]\nat = \"10ms\"\nmake = \"/made\"\n";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), text).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().canonicalize().unwrap();
+    let mut command = cgwatch(["mount".as_ref(), path.as_os_str()]);
+    let sim = format!("--sim={}", file.path().display());
+    let server = command.arg(sim).stderr(Stdio::null()).spawn().unwrap();
+    let mounted = Mounted { server, directory: path, _temporary: directory };
+    until("made", || mounted.directory.join("made/cgroup.events").exists());
+}
+
+#[test]
+fn what_cannot_be_mounted_on() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let try_at = |path: &Path| run(["mount".as_ref(), path.as_os_str(), "--sim".as_ref()]);
+    assert_fails(&try_at(&directory.path().join("missing")), &["missing", "mkdir"]);
+    assert_fails(&try_at(&file), &["file", "no directory"]);
+    assert_fails(&try_at(directory.path()), &["is not empty"]);
+    let sim = "--sim=nonesuch".as_ref();
+    let unknown = run(["mount".as_ref(), directory.path().as_os_str(), sim]);
+    assert_fails(&unknown, &["nonesuch", "oom-and-gone"]);
+    let Some(mounted) = Mounted::new(&[]) else { return };
+    let inside = mounted.make("inside");
+    assert_fails(&try_at(&inside), &["inside", "a mount of cgwatch itself"]);
+    assert_fails(&try_at(&mounted.directory), &["a mount of cgwatch itself"]);
+}
+
+#[test]
+fn without_the_device() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    // In a mount namespace of its own, where /dev is empty.
+    let script = "mount -t tmpfs none /dev && exec \"$0\" mount \"$1\" --sim";
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_cgwatch")])
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    assert_fails(&output, &["/dev/fuse", "modprobe fuse"]);
+}
