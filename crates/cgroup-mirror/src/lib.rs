@@ -25,6 +25,21 @@
 //! that they bar reads `EACCES`. A cgroup that is gone before it could be opened is not shown: its parent's watchers
 //! learn of neither its birth nor its death.
 
+//!
+//! # Security
+//! The server reads any control file below the mirrored cgroup with its own rights. Who may read
+//! what here is decided by the kernel from the modes and owners shown (`default_permissions`); if the
+//! host's are others by now, the client's uid and gid are held against those. The directories above
+//! a file are the mirror's: one that the host bars later bars nobody here, and what lies above the
+//! mirrored cgroup is not asked for at all. Content is what the server sees: `cgroup.procs` lists
+//! processes of its pid namespace.
+//!
+//! Names in the mirror are the host's, never a client's; a client's request leads to a node of the
+//! tree, and from there to a file by its id, or by its name in a directory whose id was checked: no
+//! link is followed, and nothing outside the mirrored cgroup can be named. The mount is read-only,
+//! and the tree's system calls refuse whatever is not the feed's own next step, so a hostile client
+//! can read much, hold files open (about 300 bytes and the file's content each) and no more.
+
 mod content;
 mod error;
 mod feed;

@@ -6,6 +6,7 @@
 mod arguments;
 mod doctor;
 mod errors;
+mod mirror;
 mod mounting;
 mod running;
 mod stream;

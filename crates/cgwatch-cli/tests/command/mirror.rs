@@ -1,0 +1,102 @@
+//! `cgwatch mirror`: what it refuses, its help, and its life with `--daemon`. What its clients get
+//! is shown by the scenarios `mirror-*`.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    time::{Duration, Instant},
+};
+
+use rustix::mount::{UnmountFlags, unmount};
+
+use crate::running::{Cgroup, assert_fails, cgwatch, errors, is_root, run};
+
+/// Whether a mirror can be mounted here; prints that the test is skipped if not.
+fn can_mount() -> bool {
+    let device = File::options().read(true).write(true).open("/dev/fuse").is_ok();
+    if !device {
+        println!("skipped: no /dev/fuse");
+    }
+    device && is_root()
+}
+
+fn mirror<A: AsRef<OsStr>>(directory: &OsStr, root: A) -> std::process::Output {
+    run([OsStr::new("mirror"), directory, OsStr::new("--root"), root.as_ref()])
+}
+
+#[test]
+fn where_it_cannot_be_mounted() {
+    if !can_mount() {
+        return;
+    }
+    let Some(cgroup) = Cgroup::new("mirror-where") else { return };
+    let place = tempfile::tempdir().unwrap();
+    let missing = place.path().join("missing");
+    let file = place.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert_fails(&mirror(missing.as_os_str(), &cgroup.0), &["missing", "mkdir"]);
+    assert_fails(&mirror(file.as_os_str(), &cgroup.0), &["file", "directory"]);
+    assert_fails(&mirror(place.path().as_os_str(), &cgroup.0), &["not empty"]);
+    // A cgroup has its files in it.
+    assert_fails(&mirror(cgroup.0.as_os_str(), &cgroup.0), &["not empty"]);
+}
+
+#[test]
+fn what_cannot_be_mirrored() {
+    if !can_mount() || Cgroup::new("mirror-what").is_none() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path().as_os_str();
+    assert_fails(&mirror(directory, "/tmp"), &["is not a cgroup", "mounted at"]);
+    assert_fails(&mirror(directory, "/no/such/cgroup"), &["does not exist"]);
+    let wrong = run(["mirror".as_ref(), directory, "--no-such".as_ref()]);
+    assert_eq!(wrong.status.code(), Some(1));
+}
+
+#[test]
+fn in_the_background_until_it_is_unmounted() {
+    if !can_mount() {
+        return;
+    }
+    let Some(cgroup) = Cgroup::new("mirror-daemon") else { return };
+    cgroup.make("a");
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path().canonicalize().unwrap();
+    let start = || {
+        let arguments = ["mirror".as_ref(), directory.as_os_str(), "--root".as_ref()];
+        cgwatch(arguments).arg(&cgroup.0).arg("--daemon").output().unwrap()
+    };
+    let output = start();
+    assert!(output.status.success(), "{}", errors(&output));
+    assert_eq!(fs::read(directory.join("a/cgroup.events")).unwrap(), b"populated 0\nfrozen 0\n");
+    // Where one is, no other is mounted, nor inside it.
+    let inside = directory.join("a");
+    assert_fails(&start(), &["lies in a mount of cgwatch itself"]);
+    assert_fails(&mirror(inside.as_os_str(), &cgroup.0), &["lies in a mount of cgwatch itself"]);
+    unmount(&directory, UnmountFlags::empty()).unwrap();
+    // Its process ends, too: nothing of the host is watched by it any more.
+    let name = directory.to_str().unwrap();
+    let runs = || {
+        let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        let mut lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+        lines.any(|line| String::from_utf8_lossy(&line).contains(name))
+    };
+    let end = Instant::now() + Duration::from_secs(60);
+    while runs() {
+        assert!(Instant::now() < end, "it goes on after umount");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn its_help_and_its_page() {
+    let help = String::from_utf8(run(["mirror", "--help"]).stdout).unwrap();
+    for word in ["--root", "--allow-other", "--daemon", "Examples:", "Exit codes:"] {
+        assert!(help.contains(word), "{word}");
+    }
+    let page = String::from_utf8(run(["man", "mirror"]).stdout).unwrap();
+    assert!(page.contains("cgwatch-mirror"), "{page}");
+    let script = String::from_utf8(run(["completions", "bash"]).stdout).unwrap();
+    assert!(script.contains("mirror"));
+}
