@@ -20,11 +20,11 @@
 //! | pid in fanotify records | the kernel's worker, whichever it is |
 //! | records about other cgroups | a mark on the mount hears of the whole machine |
 
-mod linux;
-mod own;
+pub(super) mod linux;
+pub(super) mod own;
 mod programs;
 mod tmpfs;
-mod told;
+pub(super) mod told;
 
 use fsnotify::inotify::WatchMask;
 use kernfs::Profile;

@@ -245,7 +245,7 @@ impl Linux {
     }
 }
 
-fn part(info: Info<'_>) -> Option<Part<'_>> {
+pub(in crate::themes) fn part(info: Info<'_>) -> Option<Part<'_>> {
     let Info::Handle { relation, handle, name, .. } = info else { return None };
     let role = match relation {
         Relation::Object => "fid",

@@ -261,7 +261,7 @@ impl Own {
     }
 }
 
-fn part(info: fanotify::Info<'_>) -> Option<Part<'_>> {
+pub(in crate::themes) fn part(info: fanotify::Info<'_>) -> Option<Part<'_>> {
     let role = match info.kind {
         InfoKind::Fid => "fid",
         InfoKind::Dfid => "dfid",

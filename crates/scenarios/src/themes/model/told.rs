@@ -43,18 +43,18 @@ impl Told {
 
 /// Names for ids, which differ on the two sides.
 #[derive(Debug, Default)]
-pub(super) struct Names(BTreeMap<u64, String>);
+pub(in crate::themes) struct Names(BTreeMap<u64, String>);
 
 /// A handle in a record: what it stands for there, whose it is, the name.
-pub(super) struct Part<'a> {
-    pub(super) role: &'static str,
-    pub(super) id: u64,
-    pub(super) name: &'a [u8],
+pub(in crate::themes) struct Part<'a> {
+    pub(in crate::themes) role: &'static str,
+    pub(in crate::themes) id: u64,
+    pub(in crate::themes) name: &'a [u8],
 }
 
 impl Names {
     /// What the path leads to now. A later bearer of a path is told from earlier ones.
-    pub(super) fn learn(&mut self, id: u64, path: &str) {
+    pub(in crate::themes) fn learn(&mut self, id: u64, path: &str) {
         if self.0.contains_key(&id) {
             return;
         }
@@ -65,7 +65,10 @@ impl Names {
 
     /// The handles of a record in words; `None` if it is about nothing known, such as another
     /// program's cgroups.
-    pub(super) fn describe<'a>(&self, parts: impl IntoIterator<Item = Part<'a>>) -> Option<String> {
+    pub(in crate::themes) fn describe<'a>(
+        &self,
+        parts: impl IntoIterator<Item = Part<'a>>,
+    ) -> Option<String> {
         let mut known = false;
         let mut words = Vec::new();
         for Part { role, id, name } in parts {

@@ -24,7 +24,7 @@ struct Entry {
 const TEXT: &str = include_str!("ledger.toml");
 
 /// The names of all entries that something here or in [`super`] stands for.
-const APPLIED: [&str; 9] = [
+const APPLIED: [&str; 10] = [
     "neighbours",
     "order-between-watches",
     "pressure",
@@ -34,6 +34,7 @@ const APPLIED: [&str; 9] = [
     "controllers",
     "numbers",
     "dying",
+    "whole-machine",
 ];
 
 /// The ledger is what the code does: every entry is applied, and nothing else.

@@ -4,20 +4,26 @@ use std::{
     collections::BTreeMap,
     ffi::CString,
     fs, io,
-    os::unix::ffi::OsStrExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use linux_notify::inotify::{Inotify, Mask};
-use rustix::io::Errno;
+use linux_notify::{
+    fanotify::{self, Fanotify, InitFlags, Scope},
+    inotify::{Inotify, Mask},
+};
+use rustix::{fs::CWD, io::Errno};
 
 use super::{
     Seen, Told, add, ledger,
     program::{Step, join},
-    simulated::{Outcome, Simulated, mask_of},
+    simulated::{LIVES, Outcome, Simulated, mask_of},
 };
-use crate::{Environment, Failure, Task, Tree, Worker, huge_pages};
+use crate::{
+    Environment, Failure, Task, Tree, Worker, huge_pages,
+    themes::model::{linux::part, told::Names},
+};
 
 /// More than 10 ms and two ticks (kernel: `CGROUP_FILE_NOTIFY_MIN_INTV`).
 const RATE_LIMIT: Duration = Duration::from_millis(30);
@@ -25,6 +31,9 @@ const RATE_LIMIT: Duration = Duration::from_millis(30);
 pub(super) struct Real {
     inotify: Inotify,
     labels: BTreeMap<i32, String>,
+    /// A mark on the mount; none before Linux 6.6, where cgroup2 has no id to name objects by.
+    fanotify: Option<Fanotify>,
+    names: Names,
     told: Told,
     watched: u32,
     tasks: BTreeMap<usize, Worker>,
@@ -49,9 +58,13 @@ impl Real {
         let controllers: Vec<_> =
             text.split_whitespace().filter(wanted).map(str::to_owned).collect();
         let has_pids_sums = tree.path().join("pids.events.local").exists();
+        let mut names = Names::default();
+        names.learn(tree.root().id, "");
         Ok(Self {
             inotify: Inotify::new()?,
             labels: BTreeMap::new(),
+            fanotify: lives(tree.path())?,
+            names,
             told: Told::new(),
             watched: 0,
             tasks: BTreeMap::new(),
@@ -69,6 +82,10 @@ impl Real {
         self.has_pids_sums
     }
 
+    pub(super) fn has_fanotify(&self) -> bool {
+        self.fanotify.is_some()
+    }
+
     fn path(&self, path: &str) -> PathBuf {
         if path.is_empty() { self.tree.path().into() } else { self.tree.path().join(path) }
     }
@@ -79,7 +96,10 @@ impl Real {
 
     pub(super) fn act(&mut self, step: &Step) -> Result<Outcome, Failure> {
         let done = match step {
-            Step::Mkdir(path) => fs::create_dir(self.path(path)),
+            Step::Mkdir(path) => fs::create_dir(self.path(path)).and_then(|()| {
+                self.names.learn(fs::metadata(self.path(path))?.ino(), path);
+                Ok(())
+            }),
             Step::Rmdir(path) => fs::remove_dir(self.path(path)),
             Step::Write(path, text) => write(&self.path(path), text),
             Step::Start(task, cgroup) => {
@@ -187,7 +207,34 @@ impl Real {
                 break;
             }
         }
+        while let Some(group) = &self.fanotify {
+            let mut none = true;
+            for event in group.read(&mut buffer)? {
+                none = false;
+                if let Some(about) = self.names.describe(event.infos().filter_map(part)) {
+                    // All bits that are events are in the lower half.
+                    add(&mut self.told, &about, event.mask.bits() as u32, b"");
+                }
+            }
+            if none {
+                break;
+            }
+        }
         Ok(self.told.clone())
+    }
+}
+
+/// Listens to births and deaths in the whole hierarchy, if this kernel lets one.
+fn lives(path: &Path) -> Result<Option<Fanotify>, Failure> {
+    let named = InitFlags::REPORT_DIR_FID | InitFlags::REPORT_NAME | InitFlags::REPORT_TARGET_FID;
+    let group = Fanotify::new(named | InitFlags::UNLIMITED_QUEUE)?;
+    let name = CString::new(path.as_os_str().as_bytes());
+    let name = name.map_err(|_| Failure::broken("a path with NUL"))?;
+    let (flags, mask) = (fanotify::MarkFlags::empty(), fanotify::Mask::from_bits_retain(LIVES));
+    match group.add_at(Scope::Filesystem, flags, mask, CWD, &name) {
+        Ok(()) => Ok(Some(group)),
+        Err(error) if error.errno() == Errno::NODEV => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

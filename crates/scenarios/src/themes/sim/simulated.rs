@@ -3,7 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use cgroup_sim::{Controllers, Error, Event, Hierarchy, Options, ROOT};
-use fsnotify::{Account, Limits, inotify};
+use fsnotify::{
+    Account, Limits,
+    fanotify::{self, Fanotify, InitFlags, MarkFlags},
+    inotify,
+};
 use kernfs::Profile;
 
 use super::{
@@ -11,7 +15,10 @@ use super::{
     program::{LIMIT, Step, join},
     real::Real,
 };
-use crate::Failure;
+use crate::{
+    Failure,
+    themes::model::{own::part, told::Names},
+};
 
 /// The cgroup that stands for the program's own.
 const TOP: &str = "top";
@@ -23,6 +30,9 @@ pub(super) struct Simulated {
     all: Hierarchy,
     inotify: inotify::Inotify,
     labels: BTreeMap<i32, String>,
+    /// A mark on the mount, if the other side can have one.
+    fanotify: Option<Fanotify>,
+    names: Names,
     told: Told,
     /// Processes by their number in the program.
     tasks: BTreeMap<usize, u32>,
@@ -47,10 +57,12 @@ impl Simulated {
         });
         let account = Account::new(Limits::default());
         let inotify = inotify::Inotify::new(&account, inotify::InitFlags::NONBLOCK);
-        let own = Self {
+        let mut own = Self {
             all,
             inotify: inotify.map_err(unable)?,
             labels: BTreeMap::new(),
+            fanotify: None,
+            names: Names::default(),
             told: Told::new(),
             tasks: BTreeMap::new(),
             watched: 0,
@@ -59,7 +71,16 @@ impl Simulated {
         for one in own.available.clone() {
             own.all.write("cgroup.subtree_control", &format!("+{one}")).map_err(unable)?;
         }
-        own.all.mkdir(TOP).map_err(unable)?;
+        let top = own.all.mkdir(TOP).map_err(unable)?;
+        own.names.learn(top, "");
+        if real.has_fanotify() {
+            let named = InitFlags::REPORT_FID | InitFlags::REPORT_DIR_FID | InitFlags::REPORT_NAME;
+            let flags = named | InitFlags::REPORT_TARGET_FID | InitFlags::NONBLOCK;
+            let group = Fanotify::new(&account, flags).map_err(unable)?;
+            let flags = MarkFlags::ADD | MarkFlags::FILESYSTEM;
+            own.all.mount().mark(&group, flags, LIVES, "/").map_err(unable)?;
+            own.fanotify = Some(group);
+        }
         Ok(own)
     }
 
@@ -154,7 +175,7 @@ impl Simulated {
     pub(super) fn act(&mut self, step: &Step) -> Result<Outcome, Failure> {
         let at = |path: &String| join(TOP, path);
         let done: Result<(), Error> = match step {
-            Step::Mkdir(path) => self.all.mkdir(at(path)).map(drop),
+            Step::Mkdir(path) => self.all.mkdir(at(path)).map(|id| self.names.learn(id, path)),
             Step::Rmdir(path) => self.all.rmdir(at(path)),
             Step::Write(path, text) => self.all.write(at(path), text),
             Step::Start(task, cgroup) => {
@@ -231,9 +252,20 @@ impl Simulated {
                 add(&mut self.told, label, record.mask.bits(), record.name.unwrap_or_default());
             }
         }
+        while let Some(read) = self.fanotify.as_ref().and_then(|group| group.read(&mut buffer).ok())
+        {
+            for record in fanotify::records(&buffer[..read]) {
+                if let Some(about) = self.names.describe(record.infos().filter_map(part)) {
+                    add(&mut self.told, &about, record.metadata.mask.bits(), b"");
+                }
+            }
+        }
         self.told.clone()
     }
 }
+
+/// What is listened to of all directories by fanotify: births and deaths.
+pub(super) const LIVES: u64 = 0x100 | 0x200 | 0x400 | 0x4000_0000;
 
 /// What is listened to of a file, or of a directory.
 pub(super) fn mask_of(path: &str) -> inotify::WatchMask {
