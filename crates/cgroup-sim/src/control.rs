@@ -66,6 +66,10 @@ impl State {
             return Ok(());
         }
         self.vet_enable(at, enable)?;
+        // Files of the same names may still be there; on Linux this waits.
+        if self.removing > 0 {
+            return Err(Errno::AGAIN);
+        }
         self.cgroups[at].subtree_control = (has | enable) - disable;
         self.apply_control(at)
     }

@@ -3,7 +3,8 @@
 //! Lock order: the state's lock, then kernfs's. kernfs holds no lock that anyone waits for when it
 //! calls a file's `show` or `store`, but it does hold an active reference, which a removal of that
 //! file waits for. So files are removed when the state's lock is free: [`Shared::with`] collects
-//! what is to be done then. Who asks for a file while it is being removed finds it dead.
+//! what is to be done then. Who asks for a file while it is being removed finds it dead, and who
+//! would enable a controller while another thread still removes files is told to try again.
 //!
 //! Invariants:
 //! * A cgroup is in `cgroups` from its birth until it is dead and nothing of it is charged or
@@ -88,7 +89,8 @@ pub(crate) struct Freezer {
 /// What is done when the lock is free.
 #[derive(Default)]
 struct Aftermath {
-    removed: Vec<Arc<Node>>,
+    directories: Vec<Arc<Node>>,
+    files: Vec<Arc<Node>>,
     killed: Vec<u32>,
     /// States and dead cgroups that may be needed no more.
     states: Vec<usize>,
@@ -115,6 +117,8 @@ pub(crate) struct State {
     pub(crate) lives: Lives,
     pub(crate) journal: Journal,
     pub(crate) files: Vec<(file::File, Arc<dyn Attribute>)>,
+    /// Threads that remove files now.
+    pub(crate) removing: usize,
     aftermath: Aftermath,
 }
 
@@ -135,13 +139,18 @@ impl Shared {
         let result = work(&mut state);
         state.let_go();
         let aftermath = std::mem::take(&mut state.aftermath);
+        let removes_files = !aftermath.files.is_empty();
+        state.removing += usize::from(removes_files);
         let processes = match aftermath.killed.is_empty() {
             true => None,
             false => state.options.processes.clone(),
         };
         drop(state);
-        for node in aftermath.removed {
+        for node in aftermath.files.iter().chain(&aftermath.directories) {
             node.remove();
+        }
+        if removes_files {
+            lock(&self.state).removing -= 1;
         }
         if let Some(processes) = processes {
             for pid in aftermath.killed {
@@ -179,6 +188,7 @@ impl State {
             lives: Lives::new(remember),
             journal: Journal::new(journal),
             files,
+            removing: 0,
             aftermath: Aftermath::default(),
         }
     }
@@ -280,9 +290,13 @@ impl State {
         }
     }
 
-    /// A file or directory is removed when the lock is free.
+    /// A directory, or a file of one that stays, is removed when the lock is free.
     pub(crate) fn remove_later(&mut self, node: Arc<Node>) {
-        self.aftermath.removed.push(node);
+        let list = match node.is_dir() {
+            true => &mut self.aftermath.directories,
+            false => &mut self.aftermath.files,
+        };
+        list.push(node);
     }
 
     /// An adopted process is killed when the lock is free.

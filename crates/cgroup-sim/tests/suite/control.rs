@@ -102,3 +102,36 @@ fn memory_of_the_disabled_stays_charged_above_until_it_goes() {
     assert_eq!(value(&all, "a/memory.events", "high"), 0, "writing the limit counts nothing");
     all.check_conservation().unwrap();
 }
+
+/// Threads that enable, disable, read, make and remove: nobody waits for ever, and what is left is
+/// whole.
+#[test]
+fn threads_that_toggle_read_and_remove_do_not_wait_for_each_other() {
+    let all = nested("+memory");
+    std::thread::scope(|scope| {
+        for n in 0..2 {
+            let all = &all;
+            scope.spawn(move || {
+                for round in 0..300 {
+                    let sign = if round % 2 == 0 { "-" } else { "+" };
+                    // Refused now and then: the other toggles too.
+                    let _ = all.write("a/cgroup.subtree_control", &format!("{sign}memory"));
+                    let _ = all.mkdir(format!("a/{n}"));
+                    let _ = all.read(format!("a/{n}/memory.events"));
+                    let _ = all.read(format!("a/{}/cgroup.events", 1 - n));
+                    let _ = all.rmdir(format!("a/{n}"));
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..300 {
+                all.drain();
+                all.advance(std::time::Duration::from_millis(5));
+            }
+        });
+    });
+    all.check_conservation().unwrap();
+    let _ = all.write("a/cgroup.subtree_control", "+memory");
+    all.mkdir("a/c").unwrap();
+    all.read("a/c/memory.events").unwrap();
+}
