@@ -153,21 +153,17 @@ impl Cache {
     /// Kills all that nobody holds, wherever it is: children of unhashed
     /// directories too.
     pub(super) fn reclaim(&mut self, fallout: &mut Fallout) {
-        let unused =
+        let is_unused =
             |(id, dentry): (usize, &Dentry)| (dentry.holds == 0).then_some((dentry.born, id));
-        let mut unused: Vec<_> = self.dentries.iter().filter_map(unused).collect();
-        unused.sort_unstable();
-        while let Some((_, mut id)) = unused.pop() {
-            loop {
-                let parent = self.dentries[id].parent;
+        loop {
+            // The youngest first. Those above that nobody holds any more come next.
+            let mut unused: Vec<_> = self.dentries.iter().filter_map(is_unused).collect();
+            if unused.is_empty() {
+                return;
+            }
+            unused.sort_unstable();
+            for (_, id) in unused.into_iter().rev() {
                 self.kill(id, fallout);
-                // The parent may be unused now, if it did not go with it.
-                match parent {
-                    Some(parent) if self.dentries.get(parent).is_some_and(|p| p.holds == 0) => {
-                        id = parent;
-                    }
-                    _ => break,
-                }
             }
         }
     }

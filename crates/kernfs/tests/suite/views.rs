@@ -158,3 +158,39 @@ fn a_listing_caches_nothing() {
         assert_eq!(errno(pin.entries()), Errno::NOENT);
     }
 }
+
+/// Whatever was held, looked up, removed and reclaimed: once nobody holds anything, all can go.
+#[test]
+fn nothing_stays_cached_that_nobody_holds() {
+    for profile in ALL {
+        for seed in 0..200_u64 {
+            let mut chance = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            let mut below = |bound: u64| {
+                chance ^= chance >> 12;
+                chance ^= chance << 25;
+                chance ^= chance >> 27;
+                (chance.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
+            };
+            let world = Hierarchy::new(profile);
+            let (mut files, mut pins) = (Vec::new(), Vec::new());
+            let paths = ["/g", "/g/a", "/g/a/b", "/h"];
+            for _ in 0..40 {
+                let path = paths[below(4) as usize];
+                match below(8) {
+                    0 | 1 => drop(world.mount.mkdir(path)),
+                    2 => drop(world.mount.rmdir(path)),
+                    3 => files.extend(
+                        world.mount.open(format!("{path}/memory.events"), Access::READ).ok(),
+                    ),
+                    4 => pins.extend(world.mount.pin(path).ok()),
+                    5 => drop(files.pop()),
+                    6 => drop(pins.pop()),
+                    _ => world.mount.reclaim(),
+                }
+            }
+            drop((files, pins));
+            world.mount.reclaim();
+            assert_eq!(world.mount.cached().dentries, 1, "{profile:?}, seed {seed}");
+        }
+    }
+}
