@@ -180,7 +180,7 @@ pub fn references(events: &[Event]) -> Rule {
                     let named = in_other.shared_with.len() as u64;
                     in_other.shared_with.contains(&cgroup.n) || named < in_other.shared_count
                 });
-            if !stands {
+            if !stands && !withheld {
                 return Err(Breach::at(event, format_args!("n {other} does not share with it")));
             }
         }

@@ -99,6 +99,7 @@ impl<W: World> Monitor<W> {
         let unsure = self.rests.contains_key(&account)
             || !self.losses.is_empty()
             || self.misses_births(account)
+            || self.misses_files(account, file)
             || self.takes_stranger(account);
         let alone = sharers.is_empty() && !dead && !unsure;
         for &other in others {
@@ -123,6 +124,12 @@ impl<W: World> Monitor<W> {
     fn takes_stranger(&mut self, key: NodeKey) -> bool {
         let node = self.books.get_mut(key);
         node.is_some_and(|node| std::mem::take(&mut node.flags.had_stranger))
+    }
+
+    /// A child may have had the file, and have lost it before it was read.
+    fn misses_files(&self, key: NodeKey, file: FileId) -> bool {
+        let mut children = self.books.children(key).filter_map(|child| self.books.get(child));
+        children.any(|child| child.present(file).is_none())
     }
 
     /// Some may have lived and died here that nobody tells of.

@@ -99,6 +99,9 @@ pub(crate) struct Kin {
     /// The sum of what is known of the children, living and dead; for what existed at the start
     /// also what the dead had counted before.
     pub(crate) accounted: Box<[u64]>,
+    /// The twin showed more than could be its own of what the file showed: whose the last counts
+    /// are is known once both are read again.
+    pub(crate) ahead: bool,
 }
 
 impl Kin {

@@ -9,6 +9,7 @@ use super::{
     Monitor,
     books::{File, Kin, NodeKey, Watched},
     is_gone,
+    reading::within,
     schema::FileId,
     settle::Loss,
     untold::{Lost, ToldFile, Touch},
@@ -295,7 +296,10 @@ impl<W: World> Monitor<W> {
         let Some(slot) = self.books.get_mut(key).and_then(|node| node.present_mut(file)) else {
             return;
         };
-        let own = if summed { Kin::default().own_within(own, &slot.total) } else { own };
+        let own = match summed {
+            true => Kin::default().own_within(own, &slot.total),
+            false => within(&own, &slot.total),
+        };
         let mut accounted: Box<[u64]> = vec![0; slot.total.len()].into();
         if baseline {
             for (at, total) in slot.total.iter().enumerate() {
@@ -308,12 +312,13 @@ impl<W: World> Monitor<W> {
             // Counts of a child that was not known yet were told as this cgroup's own.
             self.untold.keep(key, slot);
         }
-        slot.kin = Some(Box::new(Kin { own, accounted }));
+        slot.kin = Some(Box::new(Kin { own, accounted, ahead: false }));
         if corrects {
             self.untold.touch(&mut self.books, key);
             if let Some(node) = self.books.get_mut(key) {
                 node.flags.had_stranger = true;
             }
+            self.touched.insert(key);
         }
     }
 
@@ -374,7 +379,7 @@ impl<W: World> Monitor<W> {
                 if slot.kin.is_none() {
                     self.untold.own_so_far(key, slot, &own);
                 }
-                slot.kin = Some(Box::new(Kin { own, accounted }));
+                slot.kin = Some(Box::new(Kin { own, accounted, ahead: false }));
             }
             if before == self.totals(key, &files) {
                 return;

@@ -182,7 +182,7 @@ impl<W: World> Monitor<W> {
 
     /// Works off the hints and settles what was lost, until nothing is left of either.
     fn take_in(&mut self) {
-        while !self.hints.is_empty() || !self.losses.is_empty() {
+        while !self.hints.is_empty() || !self.losses.is_empty() || self.mount_switched {
             if std::mem::take(&mut self.hints.overflow) {
                 self.reconcile(GapReason::QueueOverflow);
             }

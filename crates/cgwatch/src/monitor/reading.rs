@@ -215,15 +215,17 @@ impl<W: World> Monitor<W> {
         let Some(kin) = &slot.kin else { return false };
         let own = match summed {
             true => kin.own_within(read.clone(), &slot.total),
-            // There it is all that the file shows, or all but what others once counted.
-            false => read.iter().zip(&slot.total).map(|(own, total)| *own.min(total)).collect(),
+            false => within(&read, &slot.total),
         };
         let ahead = own != read;
-        if kin.own != own {
+        let differs = kin.own != own;
+        if differs {
             self.untold.keep(key, slot);
-            if let Some(kin) = &mut slot.kin {
-                kin.own = own;
-            }
+        }
+        if let Some(kin) = &mut slot.kin {
+            (kin.own, kin.ahead) = (own, ahead);
+        }
+        if differs {
             self.untold.touch(&mut self.books, key);
             self.touched.insert(key);
         }
@@ -265,4 +267,9 @@ impl<W: World> Monitor<W> {
             self.touched.insert(parent);
         }
     }
+}
+
+/// The twin of a file that sums nothing up shows what that shows, or what it will show next.
+pub(crate) fn within(own: &[u64], total: &[u64]) -> Box<[u64]> {
+    own.iter().zip(total).map(|(own, total)| *own.min(total)).collect()
 }

@@ -177,7 +177,7 @@ impl<W: World> Monitor<W> {
                     self.read_own(parent, dir, file);
                 }
             }
-            if !self.has_rest(parent) {
+            if !self.has_rest(parent) && !self.is_ahead(parent) {
                 return false;
             }
             let mut ahead = false;
@@ -196,6 +196,12 @@ impl<W: World> Monitor<W> {
             }
         }
         self.has_rest(parent)
+    }
+
+    /// Counts of its own may stand for those of others.
+    fn is_ahead(&self, key: NodeKey) -> bool {
+        let files = self.books.get(key).into_iter().flat_map(|node| &node.files);
+        files.filter_map(|file| file.kin.as_ref()).any(|kin| kin.ahead)
     }
 
     /// Reads the children until nothing is left over; those that woke first.
