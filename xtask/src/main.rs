@@ -3,7 +3,9 @@
 mod bench;
 mod debian;
 mod kernels;
+mod mutate;
 mod process;
+mod simulate;
 mod test;
 mod workspace;
 
@@ -25,6 +27,10 @@ enum Task {
     Test(test::Options),
     /// Run the scenarios on real Debian kernels, each in a guest of its own.
     Kernels(kernels::Options),
+    /// Run the monitor in simulated worlds and hold it against its contract.
+    Simulate(simulate::Options),
+    /// Break the monitor on purpose, one way after the other, and see the simulation find it.
+    Mutate(mutate::Options),
     /// What things cost, each beside what it is held against.
     #[command(subcommand)]
     Bench(bench::Benchmark),
@@ -34,6 +40,8 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Test(options) => test::task(&options),
         Task::Kernels(options) => kernels::task(&options),
+        Task::Simulate(options) => simulate::task(&options),
+        Task::Mutate(options) => mutate::task(&options),
         Task::Bench(benchmark) => bench::task(&benchmark),
     };
     done.unwrap_or_else(|error| {

@@ -12,6 +12,7 @@
 //! [`run`] is one seed, [`Plan`] what it decides at the start, `mover` what happens, `verdict` what
 //! must hold.
 
+mod campaign;
 mod course;
 mod mover;
 mod neighbour;
@@ -20,7 +21,8 @@ mod regressions;
 mod tally;
 mod verdict;
 
+pub use campaign::campaign;
 pub use course::{Failure, run, trace};
-pub use plan::{Plan, profile_name, profile_named};
+pub use plan::{PROFILES, Plan, profile_name, profile_named};
 pub use regressions::{Regression, regressions};
 pub use tally::Tally;

@@ -9,7 +9,7 @@ use fsnotify::Limits;
 use kernfs::Profile;
 
 /// The profiles by the names of the command line.
-const PROFILES: [(&str, Profile); 3] = [
+pub const PROFILES: [(&str, Profile); 3] = [
     ("linux70", Profile::Linux70),
     ("linux71", Profile::Linux71),
     ("announced", Profile::Announced),

@@ -34,6 +34,8 @@ enum Step {
     Tests,
     /// Every schedule of the models of what runs at once.
     Models,
+    /// The monitor in simulated worlds.
+    Simulation,
     /// The examples in the documentation.
     DocTests,
     /// The documentation itself.
@@ -113,6 +115,7 @@ impl Step {
             Self::Clippy => steps::clippy(),
             Self::Tests => steps::tests(),
             Self::Models => steps::models(),
+            Self::Simulation => steps::simulation(),
             Self::DocTests => steps::doc_tests(),
             Self::Docs => steps::docs(),
             Self::Cgroups => steps::cgroups(known),

@@ -56,6 +56,12 @@ pub(super) fn models() -> Result<Ending> {
     Ok(Ending::Passed(None))
 }
 
+/// Seeds by the thousand, under each profile.
+pub(super) fn simulation() -> Result<Ending> {
+    process::run(process::cargo().args(["xtask", "simulate"]))?;
+    Ok(Ending::Passed(None))
+}
+
 pub(super) fn doc_tests() -> Result<Ending> {
     process::run(process::cargo().arg("test").args(WHOLE).arg("--doc"))?;
     Ok(Ending::Passed(None))
