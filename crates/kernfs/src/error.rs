@@ -49,6 +49,12 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// A node of this tree stays in its directory.
+    #[error("{name}: cannot leave its directory")]
+    FixedParent {
+        /// The name.
+        name: String,
+    },
     /// The node was removed or hidden, or this open file was released.
     #[error("node {id}: removed")]
     Removed {
@@ -90,7 +96,9 @@ impl Error {
         match self {
             Self::NotFound { .. } => Errno::NOENT,
             Self::Exists { .. } => Errno::EXIST,
-            Self::InvalidName { .. } | Self::UnderItself { .. } => Errno::INVAL,
+            Self::InvalidName { .. } | Self::UnderItself { .. } | Self::FixedParent { .. } => {
+                Errno::INVAL
+            }
             Self::NameTooLong { .. } => Errno::NAMETOOLONG,
             Self::NotDirectory { .. } => Errno::NOTDIR,
             Self::IsDirectory { .. } => Errno::ISDIR,

@@ -84,8 +84,9 @@ impl Node {
     ///
     /// # Errors
     /// `EEXIST`, `ENOENT` (it or the directory is being removed), `ENOTDIR`,
-    /// `EINVAL` (the name, or the directory is below it), `ENAMETOOLONG`,
-    /// `EPERM` (the root).
+    /// `EINVAL` (the name, the directory is below it, or another one where
+    /// [`Options::fixed_parents`](crate::Options::fixed_parents) holds),
+    /// `ENAMETOOLONG`, `EPERM` (the root).
     #[doc(alias = "kernfs_rename_ns")]
     pub fn rename(self: &Arc<Self>, to: &Arc<Self>, name: impl AsRef<[u8]>) -> Result<(), Error> {
         let name = name.as_ref();
@@ -101,6 +102,9 @@ impl Node {
                 gone(self)
             });
         };
+        if self.core().options.fixed_parents && !Arc::ptr_eq(&from, to) {
+            return Err(Error::FixedParent { name: self.text() });
+        }
         let mut above = Some(Arc::clone(to));
         while let Some(node) = above {
             if Arc::ptr_eq(&node, self) {

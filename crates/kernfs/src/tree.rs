@@ -26,6 +26,9 @@ pub struct Options {
     /// `KERNFS_ROOT_SUPPORT_EXPORTOP`; cgroup yes, sysfs no). Without it no
     /// super block can be marked.
     pub decodes_handles: bool,
+    /// A node keeps its directory for life; it may be renamed within (kernel:
+    /// `KERNFS_ROOT_INVARIANT_PARENT`; cgroup).
+    pub fixed_parents: bool,
     /// Whether a thread delivers what is pending; otherwise it waits for
     /// [`Tree::drain`].
     pub worker: bool,
@@ -44,6 +47,7 @@ impl Default for Options {
             profile: Profile::default(),
             create_deactivated: false,
             decodes_handles: true,
+            fixed_parents: false,
             worker: false,
             system_calls: None,
             pid: 1,
@@ -58,6 +62,7 @@ impl fmt::Debug for Options {
             .field("profile", &self.profile)
             .field("create_deactivated", &self.create_deactivated)
             .field("decodes_handles", &self.decodes_handles)
+            .field("fixed_parents", &self.fixed_parents)
             .field("worker", &self.worker)
             .field("system_calls", &self.system_calls.is_some())
             .finish_non_exhaustive()

@@ -9,6 +9,10 @@ use rustix::io::Errno;
 use super::{Access, File, Pin, Stat, SuperBlock, Volume, cache::ROOT, inode::HANDLE_KIND};
 use crate::{Error, Node, error::text};
 
+/// The type of a handle of inode number and generation, the two halves of an id
+/// (kernel: `FILEID_INO32_GEN`).
+const INO32_GEN: i32 = 1;
+
 /// What `mkdir`, `rmdir` and `rename` do to the tree (kernel:
 /// `struct kernfs_syscall_ops`).
 pub trait SystemCalls: Send + Sync {
@@ -45,6 +49,20 @@ fn next_cookie() -> u32 {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The id that a handle of kernfs is, in either form (kernel:
+/// `__kernfs_fh_to_dentry`).
+fn id_of(handle: &FileHandle) -> Option<u64> {
+    match handle.kind() {
+        HANDLE_KIND => handle.id(),
+        INO32_GEN => {
+            let (low, high) = handle.bytes().split_first_chunk::<4>()?;
+            let high: [u8; 4] = high.try_into().ok()?;
+            Some(u64::from(u32::from_ne_bytes(high)) << 32 | u64::from(u32::from_ne_bytes(*low)))
+        }
+        _ => None,
+    }
 }
 
 /// A path's directory and last name.
@@ -156,7 +174,7 @@ impl SuperBlock {
         if !self.volume.core.options.decodes_handles {
             return Err(Error::Unsupported { what: "decoding of handles" });
         }
-        let id = handle.id().filter(|_| handle.kind() == HANDLE_KIND).ok_or(Error::Stale)?;
+        let id = id_of(handle).ok_or(Error::Stale)?;
         let node = self.volume.core.ids.find(id).ok_or(Error::Stale)?;
         if !node.is_active() {
             return Err(Error::Stale);

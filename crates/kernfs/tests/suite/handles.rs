@@ -32,6 +32,20 @@ fn a_handle_finds_its_file_wherever_it_is() {
     assert_eq!(world.mount.pin_handle(&root).unwrap().stat().ino, 1);
 }
 
+/// 2.1: "also accepts INO32_GEN (low, high)".
+#[test]
+fn a_handle_of_inode_number_and_generation_is_the_same_id() {
+    let world = Hierarchy::new(Profile::Linux71);
+    let id = world.node("/g").id();
+    let halves = [(id as u32).to_ne_bytes(), ((id >> 32) as u32).to_ne_bytes()].concat();
+    let handle = FileHandle::new(1, &halves).unwrap();
+    assert_eq!(world.mount.pin_handle(&handle).unwrap().stat().ino, id);
+    for forged in [&halves[..4], &halves[..7], &[0; 8], &[halves.clone(), vec![0]].concat()] {
+        let handle = FileHandle::new(1, forged).unwrap();
+        assert_eq!(errno(world.mount.pin_handle(&handle)), Errno::STALE);
+    }
+}
+
 /// [E 395 -> 439]: the same path again is a new id; the old handle is stale.
 #[test]
 fn a_handle_is_stale_after_removal_also_if_the_path_is_back() {

@@ -274,6 +274,17 @@ fn rename_refuses_what_cannot_be() {
     assert!(below.is_removed());
 }
 
+/// 2.5: "cgroup roots forbid parent change (INVARIANT_PARENT)".
+#[test]
+fn a_tree_may_forbid_to_leave_a_directory() {
+    let tree = Tree::new(Options { fixed_parents: true, ..Options::default() });
+    let (a, b) = (tree.root().make_dir("a").unwrap(), tree.root().make_dir("b").unwrap());
+    let file = a.make_file("f", empty()).unwrap();
+    assert_eq!(errno(file.rename(&b, "f")), Errno::INVAL);
+    file.rename(&a, "g").unwrap();
+    assert!(a.child("g").is_some() && b.child_names().is_empty());
+}
+
 /// The worker as a thread: told without a drain, and ended with the tree.
 #[test]
 fn a_worker_thread_delivers_by_itself() {
