@@ -266,14 +266,20 @@ pub(crate) fn finish_removals(shared: &Arc<Shared>, kick: &Kick) {
             }
         }
         kick.unlink_all(shared, &dead);
+        dead.retain(|node| shared.handles.is_open(node.id()));
+        // The open files hold it, too.
+        let held_open = if dead.is_empty() { None } else { kick.hold(&directory) };
         match reply {
             Some(reply) if directory.is_removed() => reply.ok(),
             Some(reply) => reply.error(Errno::EIO),
             None => {}
         }
-        // Now that the kernel has dropped what nobody holds: what is held by
-        // open files must say so at their close. And directories below, which
-        // needs the locks that the kernel held.
+        // What is held by open files must say so at their close.
+        if let Some(held_open) = held_open {
+            dead.iter().for_each(|node| kick.unhash(&held_open, &node.name()));
+        }
+        // Also what was opened meanwhile. And directories below, which needs
+        // the locks that the kernel held.
         for (node, pending) in &held {
             if pending.removed && known(node) && node.id() != directory.id() {
                 shared.queues.requeue_removed(node);

@@ -92,8 +92,9 @@ impl Kick {
 
     /// Raises `MODIFY` on a file and its directory.
     pub(crate) fn modify(&self, shared: &Shared, node: &Arc<Node>) {
-        // By path a removed file may be another of its name.
-        if self.by_handle && node.is_removed() && shared.known.contains(node.id()) {
+        // The name of a removed file may be another's by now.
+        let taken = node.parent().is_some_and(|parent| parent.child(node.name()).is_some());
+        if self.by_handle && node.is_removed() && taken {
             return self.modify_by_handle(node);
         }
         let Some(path) = path(&shared.root, node) else { return };
@@ -126,6 +127,23 @@ impl Kick {
         if !node.is_dir() {
             self.unlink_by_handle(node);
         }
+    }
+
+    /// Holds a directory that a client's `rmdir` is removing, for
+    /// [`unhash`](Self::unhash); not longer than needed, as it holds its
+    /// announcement back.
+    pub(crate) fn hold(&self, directory: &Node) -> Option<OwnedFd> {
+        self.open(directory).ok()
+    }
+
+    /// Takes the name of an open file out of a dead directory: from Linux 7.0
+    /// on `FUSE_NOTIFY_DELETE` refuses those (kernel:
+    /// `start_removing_dentry`), and a dentry that stays hashed does not die
+    /// at the last close of its file. The open is refused with `ESTALE`, so
+    /// that the kernel looks the name up once more, and drops it.
+    pub(crate) fn unhash(&self, directory: &OwnedFd, name: &[u8]) {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let _ = rustix::fs::openat(directory, name, flags, rustix::fs::Mode::empty());
     }
 
     /// Makes the kernel learn that files have no links any more, while it

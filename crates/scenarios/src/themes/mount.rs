@@ -20,6 +20,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("mount-subtree-removed", table::subtree_removed).needs(&[Fuse]),
     Scenario::new("mount-rmdir", table::rmdir).needs(&[Fuse]),
     Scenario::new("mount-rmdir-after-change", table::rmdir_after_change).needs(&[Fuse]),
+    Scenario::new("mount-rmdir-and-closed-at-once", table::rmdir_and_closed_at_once).needs(&[Fuse]),
     Scenario::new("mount-births", table::births).needs(&[Fuse]),
     Scenario::new("mount-two-reads-of-16-bytes", kernels_way::two_reads).needs(&[Fuse]),
     Scenario::new("mount-poll", kernels_way::poll).needs(&[Fuse]),

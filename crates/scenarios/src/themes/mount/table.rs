@@ -200,12 +200,7 @@ pub(super) fn modified_and_removed(environment: &Environment) -> Result<(), Fail
         let file = stage.file(DIRECTORY)?;
         file.notify();
         file.remove();
-        let mut now = modify(HELD).to_vec();
-        if stage.case.reclaimed && !stage.case.open {
-            // Reached by handle, so that it cannot be another of its name; the
-            // directory is told nothing then.
-            now.remove(0);
-        }
+        let now = modify(HELD).to_vec();
         Ok(file_gone(stage.case, now))
     })
 }
@@ -245,6 +240,25 @@ fn removed_by_a_client(stage: &Stage) -> Result<(Vec<Got>, Vec<Got>), Failure> {
 
 pub(super) fn rmdir(environment: &Environment) -> Result<(), Failure> {
     in_all_cases(environment, DIRECTORY, removed_by_a_client)
+}
+
+/// The file is closed before the server could do anything after its reply:
+/// from 7.0 on FUSE's own message does nothing in a dead directory.
+pub(super) fn rmdir_and_closed_at_once(environment: &Environment) -> Result<(), Failure> {
+    for _ in 0..environment.scale(200, 20) {
+        let case = Case { reclaimed: false, open: true };
+        let mut stage = Stage::set(environment, case, DIRECTORY)?;
+        let path = stage.hierarchy.path().join(DIRECTORY);
+        fs::remove_dir(&path).map_err(Failure::driver("remove", path))?;
+        stage.held = None;
+        let end = got('D', Mask::IGNORED, "");
+        let mut told = stage.watch.until(&end, environment.patience())?;
+        told.extend(stage.told(environment)?);
+        let [first, last] = gone('F');
+        let ends = told.iter().filter(|got| **got == first || **got == last).count();
+        ensure!(ends == 2, "the end of a file closed at once: {told:?}");
+    }
+    Ok(())
 }
 
 /// The last change is told before the removal that follows it at once.
