@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use tmpfs_twin::{Error, fanotify, inotify};
+use tmpfs_twin::{Action, Error, fanotify, inotify};
 
 /// A tmpfs on every Linux machine.
 const PLACE: &str = "/dev/shm";
@@ -37,4 +37,12 @@ proptest! {
             done => done.map_err(|error| error.to_string()).unwrap(),
         }
     }
+}
+
+/// Once found by a random program: a watched directory's own removal.
+#[test]
+fn a_watched_directory_is_removed() {
+    use inotify::Step::{Act, Watch};
+    let steps = [Act(Action::Mkdir("a")), Watch("a", 0x400), Act(Action::Rmdir("a"))];
+    inotify::agree(Path::new(PLACE), &steps).unwrap();
 }
