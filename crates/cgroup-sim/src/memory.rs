@@ -132,24 +132,43 @@ impl State {
         chain.find(|state| self.memory_at(*state).is_some_and(&found))
     }
 
-    /// A process takes memory.
+    /// A process takes memory: what fits first, as it would page by page, so that at a limit it is
+    /// seen to have that already.
     pub(crate) fn allocate(&mut self, pid: u32, pages: u64) -> Result<(), Errno> {
         let process = self.tasks.get(&pid).ok_or(Errno::SRCH)?.process;
         let at = self.tasks.get(&process).ok_or(Errno::SRCH)?.cgroup;
         let Some(state) = self.effective(at, Controllers::MEMORY) else { return Ok(()) };
-        self.try_charge(state, pages)?;
+        let fits = pages.min(self.room(state));
+        for part in [fits, pages - fits] {
+            if part > 0 {
+                self.take(process, state, part)?;
+            }
+        }
+        self.over_high(state, pages);
+        Ok(())
+    }
+
+    fn take(&mut self, process: u32, state: usize, pages: u64) -> Result<(), Errno> {
+        self.try_charge(state, pages, Some(process))?;
         let Some(task) = self.tasks.get_mut(&process) else {
-            // It was killed for its own wish.
             self.discharge(state, pages);
-            return Err(Errno::INTR);
+            return Err(Errno::SRCH);
         };
         match task.charges.iter_mut().find(|charge| charge.state == state) {
             Some(charge) => charge.anonymous += pages,
             None => task.charges.push(Charge { state, anonymous: pages, swap: 0 }),
         }
         self.own(state, |own| own.anonymous += pages);
-        self.over_high(state, pages);
         Ok(())
+    }
+
+    /// How many pages can be charged before a limit is reached.
+    fn room(&self, state: usize) -> u64 {
+        let limited = self.limited(state).into_iter();
+        let rooms = limited.filter_map(|state| {
+            self.memory_at(state).map(|memory| memory.max.saturating_sub(memory.usage))
+        });
+        rooms.min().unwrap_or(u64::MAX)
     }
 
     /// A process gives memory back; what it does not have is not given.
@@ -175,7 +194,7 @@ impl State {
     /// Memory that belongs to the cgroup, dead or alive, rather than to a task.
     pub(crate) fn use_memory(&mut self, at: usize, kind: Use, pages: u64) -> Result<(), Errno> {
         let Some(state) = self.effective(at, Controllers::MEMORY) else { return Ok(()) };
-        self.try_charge(state, pages)?;
+        self.try_charge(state, pages, None)?;
         self.own(state, |own| match kind {
             Use::Cache => own.cache += pages,
             Use::Kernel => own.kernel += pages,
@@ -244,8 +263,8 @@ impl State {
         }
     }
 
-    /// Kernel: `try_charge_memcg`.
-    fn try_charge(&mut self, state: usize, pages: u64) -> Result<(), Errno> {
+    /// Charges for a process, or for none in particular (kernel: `try_charge_memcg`).
+    fn try_charge(&mut self, state: usize, pages: u64, process: Option<u32>) -> Result<(), Errno> {
         let mut retries = RETRIES;
         loop {
             let fits = |memory: &Memory| {
@@ -270,6 +289,10 @@ impl State {
             self.count(limiting, Event::MemoryOom, 1);
             if !self.kill_for_memory(limiting) {
                 return Err(Errno::NOMEM);
+            }
+            // Who was killed for its own wish wishes nothing more (kernel: `task_is_dying`).
+            if process.is_some_and(|process| !self.tasks.contains_key(&process)) {
+                return Err(Errno::INTR);
             }
             retries = RETRIES;
         }

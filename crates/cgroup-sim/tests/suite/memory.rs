@@ -77,6 +77,21 @@ fn who_asks_too_much_dies_of_it_and_who_cannot_be_killed_is_refused() {
     all.check_conservation().unwrap();
 }
 
+/// Found beside Linux, where memory is taken page by page: the one who had little was killed for
+/// the one who asked for much.
+#[test]
+fn who_asks_for_much_at_once_is_the_victim_and_not_who_has_little() {
+    let all = nested("+memory");
+    let b = all.mkdir("a/b").unwrap();
+    all.write("a/b/memory.max", "32M").unwrap();
+    let (little, much) = (all.spawn(b).unwrap(), all.spawn(b).unwrap());
+    all.allocate(little, MB).unwrap();
+    assert_eq!(errno(all.allocate(much, 128 * MB)), Errno::INTR);
+    assert_eq!((all.cgroup_of(little), all.cgroup_of(much)), (Some(b), None));
+    assert_eq!(value(&all, "a/b/memory.events", "oom_kill"), 1);
+    all.check_conservation().unwrap();
+}
+
 #[test]
 fn a_cgroup_that_goes_as_one_is_killed_whole() {
     let all = nested("+memory");
