@@ -17,7 +17,7 @@ fn place(environment: &Environment) -> PathBuf {
 }
 
 pub(super) fn inotify_agrees(environment: &Environment) -> Result<(), Failure> {
-    for seed in 0..environment.scale(600, 150) as u64 {
+    for seed in 0..environment.scale(600, 60) as u64 {
         let steps: Vec<_> = words(seed).take(STEPS).map(inotify::Step::of).collect();
         inotify::agree(&place(environment), &steps).map_err(|error| failure(seed, &error))?;
     }
@@ -26,7 +26,7 @@ pub(super) fn inotify_agrees(environment: &Environment) -> Result<(), Failure> {
 
 pub(super) fn fanotify_agrees(environment: &Environment) -> Result<(), Failure> {
     for (seed, naming) in
-        (0..environment.scale(600, 150) as u64).zip(fanotify::NAMINGS.into_iter().cycle())
+        (0..environment.scale(600, 60) as u64).zip(fanotify::NAMINGS.into_iter().cycle())
     {
         let steps: Vec<_> = words(seed).take(STEPS).map(fanotify::Step::of).collect();
         let done = fanotify::agree(&place(environment), naming, &steps);
