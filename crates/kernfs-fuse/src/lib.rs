@@ -37,6 +37,34 @@
 //! known nodes; the others are leaves. None is held over a system call on the
 //! mount or a call into the tree.
 //!
+//! # Security
+//! What the server may do, and for what:
+//! * `CAP_SYS_ADMIN`: to mount, and for a private, writable mount of its own;
+//!   without it `fusermount3` mounts ([`Weakness::NoPrivateMount`]).
+//! * `CAP_DAC_READ_SEARCH`: `open_by_handle_at` on its own mount, with handles
+//!   it makes itself; never with one that a client gave
+//!   ([`Weakness::NoHandles`]).
+//! * It follows no link and opens no path but the mount point and `/dev/fuse`.
+//!
+//! What a client can reach: only its own user's clients are let in, unless
+//! [`Options::allow_other`] says otherwise; the kernel then checks modes and
+//! owners (`default_permissions`). No device files, programs or set-user-id
+//! bits are honoured. The server's own requests are known by the thread that
+//! made them, which no client can be. Names are at most 255 bytes, writes at
+//! most a page, reads what the attribute showed; offsets beyond that read
+//! nothing. A client that never reads, or keeps files open for ever, costs
+//! what it holds open: one entry a file, and its content if it was read. What
+//! waits to be told is at most one entry a node.
+//!
+//! What a hostile client can do once it is let in: it can hold a directory's
+//! lock, by a read of that directory or a write whose memory it does not let
+//! the kernel have (`userfaultfd`), and so hold up what is told of that
+//! directory and everything queued behind it, for all watchers. It can keep
+//! event loops busy with reads. It can learn names, contents and numbers that
+//! the modes let it read, nothing of the host. It cannot make an event untrue,
+//! or take one away from others for good, but by `rmdir` or writes that the
+//! modes let it make.
+//!
 //! # What it does not do
 //! `statfs` says FUSE, not cgroup2, whatever the tree is. Rename, links,
 //! extended attributes. Inode numbers beyond 2^64.
@@ -52,6 +80,7 @@ mod lock;
 mod mount;
 mod options;
 mod own;
+mod requests;
 mod server;
 mod shared;
 mod sleepers;

@@ -23,7 +23,7 @@ use crate::{
     kick::Kick,
     known::Known,
     own::OwnThreads,
-    server::Server,
+    requests::Server,
     shared::Shared,
     sleepers::Sleepers,
 };

@@ -1,227 +1,24 @@
 //! Requests of the kernel, answered from the tree. What cgroupfs refuses is
 //! refused with the same errno.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path, sync::Arc, time::SystemTime};
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path, time::SystemTime};
 
 use fuser::{
-    BsdFileFlags, Errno, FileAttr, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags,
-    IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags,
-    PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyOpen, ReplyPoll, ReplyStatfs,
-    ReplyWrite, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags, IoctlFlags,
+    KernelConfig, LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, Request, TimeOrNow,
+    WriteFlags,
 };
-use kernfs::{Access, Node, Permissions, Ready};
+use kernfs::{Access, Ready};
 
-use crate::{caller, facts, shared::Shared};
+use crate::{
+    caller, facts,
+    requests::{Change, NAME_MAX, Server, errno},
+};
 
-/// Kernel: `NAME_MAX`; FUSE would allow more.
-const NAME_MAX: usize = 255;
 /// Kernel: `PAGE_SIZE`, the longest write that kernfs hands on whole.
 const WRITE_MAX: usize = 4096;
-
-/// Requests that are asked for with an older or a newer ABI are not known here.
-pub(crate) struct Server(Arc<Shared>);
-
-impl Server {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self(shared)
-    }
-
-    fn is_own(&self, request: &Request) -> bool {
-        self.0.own.contains(request.pid())
-    }
-
-    /// A node that the kernel knows. It asks for no other, unless it decodes a
-    /// client's file handle.
-    fn node(&self, id: INodeNo) -> Result<Arc<Node>, Errno> {
-        self.0.known.get(id.0).ok_or(Errno::ESTALE)
-    }
-
-    fn facts(&self, node: &Node) -> FileAttr {
-        facts::of(node, self.0.known.times(node.id()))
-    }
-
-    /// The node of a name, counted as looked up.
-    fn look_up(&self, request: &Request, parent: INodeNo, name: &[u8]) -> Result<Arc<Node>, Errno> {
-        let directory = self.node(parent)?;
-        let own = self.is_own(request);
-        let found = match name {
-            // For the decoding of file handles.
-            b"." => Some(Arc::clone(&directory)),
-            b".." => Some(directory.parent().unwrap_or_else(|| Arc::clone(&directory))),
-            _ if name.len() > NAME_MAX => return Err(Errno::ENAMETOOLONG),
-            _ if own => {
-                let revealed = self.0.known.revealed(request.pid(), parent.0, name);
-                revealed.or_else(|| active(&directory, name))
-            }
-            _ => active(&directory, name),
-        };
-        let node = found.ok_or(Errno::ENOENT)?;
-        self.0.known.add(&node);
-        if node.is_removed() && !own && !matches!(name, b"." | b"..") {
-            self.0.known.forget(node.id(), 1);
-            return Err(Errno::ENOENT);
-        }
-        Ok(node)
-    }
-
-    fn may_change(&self, request: &Request) -> Result<(), Errno> {
-        if self.0.read_only && !self.is_own(request) { Err(Errno::EROFS) } else { Ok(()) }
-    }
-
-    fn make_directory(
-        &self,
-        request: &Request,
-        parent: INodeNo,
-        name: &[u8],
-        mode: u32,
-    ) -> Result<Arc<Node>, Errno> {
-        self.may_change(request)?;
-        let parent = self.node(parent)?;
-        let calls = self.0.system_calls.as_ref().ok_or(Errno::EPERM)?;
-        if name.len() > NAME_MAX {
-            return Err(Errno::ENAMETOOLONG);
-        }
-        if !parent.is_active() {
-            return Err(Errno::ENODEV);
-        }
-        caller::during(request, || calls.mkdir(&parent, name)).map_err(errno)?;
-        // Another may have removed it again.
-        let node = parent.child(name).ok_or(Errno::ENOENT)?;
-        if !self.is_own(request) {
-            let (uid, gid) = (request.uid(), request.gid());
-            // Kernel: `cgroup_mkdir`, which gives all of it to the maker.
-            for file in node.all_children().iter().filter(|_| (uid, gid) != (0, 0)) {
-                let permissions = Permissions { uid, gid, ..file.permissions() };
-                file.set_permissions(permissions);
-            }
-            // The low twelve bits.
-            node.set_permissions(Permissions { mode: (mode & 0o7777) as u16, uid, gid });
-        }
-        self.0.known.add(&node);
-        Ok(node)
-    }
-
-    /// The directory that `rmdir` removed, whose reply is due when the
-    /// removals thread says so; `None` if there is nothing to wait for.
-    fn remove_directory(
-        &self,
-        request: &Request,
-        parent: INodeNo,
-        name: &[u8],
-    ) -> Result<Option<Arc<Node>>, Errno> {
-        self.may_change(request)?;
-        let parent = self.node(parent)?;
-        let node = active(&parent, name).ok_or(Errno::ENOENT)?;
-        if !node.is_dir() {
-            return Err(Errno::ENOTDIR);
-        }
-        let calls = self.0.system_calls.as_ref().ok_or(Errno::EPERM)?;
-        if !self.0.queues.begin_removal(&node) {
-            return Err(Errno::EBUSY);
-        }
-        if let Err(error) = caller::during(request, || calls.rmdir(&node)) {
-            self.0.queues.cancel_removal(&node, &self.0.known);
-            return Err(errno(error));
-        }
-        if node.is_removed() {
-            return Ok(Some(node));
-        }
-        self.0.queues.cancel_removal(&node, &self.0.known);
-        Ok(None)
-    }
-
-    fn set_facts(&self, request: &Request, node: &Node, change: &Change) -> Result<(), Errno> {
-        if self.is_own(request) {
-            return Ok(());
-        }
-        self.may_change(request)?;
-        let Change { mode, uid, gid, accessed, modified } = *change;
-        if mode.is_some() || uid.is_some() || gid.is_some() {
-            let old = node.permissions();
-            node.set_permissions(Permissions {
-                // The low twelve bits.
-                mode: mode.map_or(old.mode, |mode| (mode & 0o7777) as u16),
-                uid: uid.unwrap_or(old.uid),
-                gid: gid.unwrap_or(old.gid),
-            });
-        }
-        self.0.known.set_times(node.id(), |times| {
-            times.accessed = accessed.map_or(times.accessed, time);
-            times.modified = modified.map_or(times.modified, time);
-            times.changed = SystemTime::now();
-        });
-        Ok(())
-    }
-
-    fn reply_entry(&self, found: Result<Arc<Node>, Errno>, reply: ReplyEntry) {
-        match found {
-            Ok(node) => {
-                let validity = facts::validity(&node);
-                reply.entry(&validity, &self.facts(&node), facts::GENERATION);
-            }
-            Err(error) => reply.error(error),
-        }
-    }
-
-    /// Hands out the entries of a directory from an offset on, until `add`
-    /// says that there is no room. Offsets count the entries, `.` and `..`
-    /// first.
-    fn list(
-        &self,
-        id: INodeNo,
-        handle: FileHandle,
-        offset: u64,
-        mut add: impl FnMut(&Arc<Node>, u64, &[u8]) -> bool,
-    ) -> Result<(), Errno> {
-        let directory = self.node(id)?;
-        let listing = self.0.handles.directory(handle.0).ok_or(Errno::EBADF)?;
-        // As an empty directory, as kernfs does.
-        if directory.is_removed() {
-            return Ok(());
-        }
-        let above = directory.parent().unwrap_or_else(|| Arc::clone(&directory));
-        for (node, at, name) in [(&directory, 1, b".".as_slice()), (&above, 2, b"..")] {
-            if offset < at && add(node, at, name) {
-                return Ok(());
-            }
-        }
-        let first = usize::try_from(offset.saturating_sub(2)).unwrap_or(usize::MAX);
-        listing.read(&directory, first, |nodes| {
-            for (at, node) in nodes.iter().enumerate() {
-                let next = (first + at) as u64 + 3;
-                if node.is_active() && add(node, next, &node.name()) {
-                    break;
-                }
-            }
-        });
-        Ok(())
-    }
-}
-
-/// What a client sets.
-struct Change {
-    mode: Option<u32>,
-    uid: Option<u32>,
-    gid: Option<u32>,
-    accessed: Option<TimeOrNow>,
-    modified: Option<TimeOrNow>,
-}
-
-fn active(directory: &Node, name: &[u8]) -> Option<Arc<Node>> {
-    directory.child(name).filter(|node| node.is_active())
-}
-
-fn time(time: TimeOrNow) -> SystemTime {
-    match time {
-        TimeOrNow::SpecificTime(time) => time,
-        TimeOrNow::Now => SystemTime::now(),
-    }
-}
-
-fn errno(error: rustix::io::Errno) -> Errno {
-    Errno::from_i32(error.raw_os_error())
-}
 
 impl Filesystem for Server {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
@@ -505,8 +302,19 @@ impl Filesystem for Server {
         reply.error(Errno::EACCES);
     }
 
-    fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
-        reply.error(Errno::EPERM);
+    fn mknod(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        mode: u32,
+        _: u32,
+        _: u32,
+        reply: ReplyEntry,
+    ) {
+        // Kernel: `vfs_create` and `vfs_mknod`, without a method for either.
+        let is_file = rustix::fs::FileType::from_raw_mode(mode).is_file();
+        reply.error(if is_file { Errno::EACCES } else { Errno::EPERM });
     }
 
     fn unlink(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {

@@ -2,6 +2,7 @@
 //! through this machine's FUSE. The driver makes the changes itself and says
 //! what each watch must get.
 
+mod calls;
 mod hierarchy;
 mod kernels_way;
 mod table;
@@ -23,5 +24,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("mount-rmdir-and-closed-at-once", table::rmdir_and_closed_at_once).needs(&[Fuse]),
     Scenario::new("mount-births", table::births).needs(&[Fuse]),
     Scenario::new("mount-two-reads-of-16-bytes", kernels_way::two_reads).needs(&[Fuse]),
+    Scenario::new("mount-calls-as-cgroupfs", calls::as_cgroupfs).needs(&[Fuse]),
     Scenario::new("mount-poll", kernels_way::poll).needs(&[Fuse]),
 ];

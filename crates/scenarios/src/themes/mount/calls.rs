@@ -1,0 +1,133 @@
+//! What a client may try, call by call: a mounted tree answers as the real
+//! cgroupfs does, success or errno.
+//!
+//! Accepted differences: extended attributes, which a mount does not have
+//! (`EOPNOTSUPP`) and cgroupfs does; names of more than 255 bytes, which
+//! cgroupfs makes and a mount refuses (`ENAMETOOLONG`).
+
+use std::path::Path;
+
+use rustix::{
+    fs::{
+        AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, chmodat,
+        chownat, ftruncate, linkat, mkdirat, mknodat, open, renameat, symlinkat, unlinkat,
+        utimensat,
+    },
+    io::Errno,
+    process::{Gid, Uid},
+};
+
+use super::Hierarchy;
+use crate::{Environment, Failure, Tree, ensure};
+
+type Call = (&'static str, fn(&Path) -> Result<(), Errno>);
+
+/// Each on a directory `a` with a child `a/b`, in this order.
+const CALLS: &[Call] = &[
+    ("open a missing file", |at| open_for(at, "a/missing", OFlags::RDONLY)),
+    ("create a file", |at| open_for(at, "a/new", OFlags::WRONLY | OFlags::CREATE)),
+    ("create a file that is there, alone", |at| {
+        open_for(at, "a/cgroup.events", OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)
+    }),
+    ("open to truncate", |at| open_for(at, "a/cgroup.procs", OFlags::WRONLY | OFlags::TRUNC)),
+    ("open a directory to write", |at| open_for(at, "a", OFlags::WRONLY)),
+    ("mkdir of what is there", |at| make(at, "a/b")),
+    ("mkdir of a file's name", |at| make(at, "a/cgroup.events")),
+    ("mkdir below a file", |at| make(at, "a/cgroup.events/c")),
+    ("mkdir below what is missing", |at| make(at, "a/missing/c")),
+    ("mkdir of 255 bytes", |at| make(at, &format!("a/{}", "n".repeat(255)))),
+    ("rmdir of 255 bytes", |at| remove(at, &format!("a/{}", "n".repeat(255)))),
+    ("open of 1000 bytes", |at| open_for(at, &format!("a/{}", "n".repeat(1000)), OFlags::RDONLY)),
+    ("rmdir of one with a child", |at| remove(at, "a")),
+    ("rmdir of a file", |at| remove(at, "a/cgroup.events")),
+    ("rmdir of what is missing", |at| remove(at, "a/missing")),
+    ("unlink a file", |at| unlinkat(CWD, at.join("a/cgroup.events"), AtFlags::empty())),
+    ("unlink a directory", |at| unlinkat(CWD, at.join("a/b"), AtFlags::empty())),
+    ("rename a file", |at| {
+        renameat(CWD, at.join("a/cgroup.events"), CWD, at.join("a/cgroup.other"))
+    }),
+    ("rename a directory", |at| renameat(CWD, at.join("a/b"), CWD, at.join("a/c"))),
+    ("link", |at| {
+        let (from, to) = (at.join("a/cgroup.events"), at.join("a/link"));
+        linkat(CWD, from, CWD, to, AtFlags::empty())
+    }),
+    ("symlink", |at| symlinkat("target", CWD, at.join("a/link"))),
+    ("make a fifo", |at| node(at, FileType::Fifo)),
+    ("make a file by mknod", |at| node(at, FileType::RegularFile)),
+    ("make a device", |at| node(at, FileType::CharacterDevice)),
+    ("truncate", |at| {
+        let file = open(at.join("a/cgroup.procs"), OFlags::WRONLY, Mode::empty())?;
+        ftruncate(&file, 0)
+    }),
+    ("chmod a file", |at| {
+        chmodat(CWD, at.join("a/cgroup.procs"), Mode::from_raw_mode(0o600), AtFlags::empty())
+    }),
+    ("chown a directory", |at| {
+        let (uid, gid) = (Uid::from_raw(1), Gid::from_raw(1));
+        chownat(CWD, at.join("a"), Some(uid), Some(gid), AtFlags::empty())
+    }),
+    ("set the times", |at| {
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 5, tv_nsec: 0 },
+            last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW as _ },
+        };
+        utimensat(CWD, at.join("a/cgroup.procs"), &times, AtFlags::empty())
+    }),
+    ("set the time of modification alone", |at| {
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT as _ },
+            last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW as _ },
+        };
+        utimensat(CWD, at.join("a/cgroup.procs"), &times, AtFlags::empty())
+    }),
+    ("write more than a page", |at| {
+        let file = open(at.join("a/cgroup.procs"), OFlags::WRONLY, Mode::empty())?;
+        rustix::io::write(&file, &[b'1'; 5000]).map(drop)
+    }),
+    ("read far beyond the end", |at| {
+        let file = open(at.join("a/cgroup.events"), OFlags::RDONLY, Mode::empty())?;
+        let read = rustix::io::pread(&file, &mut [0; 16], 1 << 40)?;
+        if read == 0 { Ok(()) } else { Err(Errno::INVAL) }
+    }),
+    ("read a directory as a file", |at| {
+        let file = open(at.join("a"), OFlags::RDONLY, Mode::empty())?;
+        rustix::io::read(&file, &mut [0; 16]).map(drop)
+    }),
+    ("readlink of a file", |at| {
+        rustix::fs::readlink(at.join("a/cgroup.events"), Vec::new()).map(drop)
+    }),
+];
+
+fn open_for(at: &Path, name: &str, flags: OFlags) -> Result<(), Errno> {
+    open(at.join(name), flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o644)).map(drop)
+}
+
+fn make(at: &Path, name: &str) -> Result<(), Errno> {
+    mkdirat(CWD, at.join(name), Mode::from_raw_mode(0o755))
+}
+
+fn remove(at: &Path, name: &str) -> Result<(), Errno> {
+    unlinkat(CWD, at.join(name), AtFlags::REMOVEDIR)
+}
+
+fn node(at: &Path, kind: FileType) -> Result<(), Errno> {
+    mknodat(CWD, at.join("a/node"), kind, Mode::from_raw_mode(0o644), 0)
+}
+
+pub(super) fn as_cgroupfs(environment: &Environment) -> Result<(), Failure> {
+    let tree = Tree::plant(environment)?;
+    let hierarchy = Hierarchy::mount(environment)?;
+    for at in [tree.path(), hierarchy.path()] {
+        make(at, "a")?;
+        make(at, "a/b")?;
+    }
+    let mut differences = Vec::new();
+    for (what, call) in CALLS {
+        let (real, mounted) = (call(tree.path()), call(hierarchy.path()));
+        if real != mounted {
+            differences.push(format!("{what}: {mounted:?} instead of {real:?}"));
+        }
+    }
+    ensure!(differences.is_empty(), "{}", differences.join("; "));
+    Ok(())
+}
