@@ -169,10 +169,10 @@ impl State {
         }
         let Some(task) = self.tasks.get(&pid) else { return Err(Errno::SRCH) };
         let (from, process) = (task.cgroup, task.process);
+        self.vet_destination(at)?;
         if thread && self.domain(from) != self.domain(at) {
             return Err(Errno::OPNOTSUPP);
         }
-        self.vet_destination(at)?;
         let moved = if thread { vec![pid] } else { self.threads(process) };
         for pid in moved {
             self.migrate(pid, at);

@@ -109,6 +109,13 @@ impl Worker {
         self.child.id()
     }
 
+    /// Takes its exit status if it has died: a dead process counts as a task of its cgroup until
+    /// then.
+    pub(crate) fn reap(&mut self) {
+        // What fails here fails again when it is dropped.
+        let _ = self.child.try_wait();
+    }
+
     /// Asks one that serves to do something; its answer, or none if it died of it.
     ///
     /// # Errors

@@ -56,6 +56,16 @@ fn no_processes_beside_children_with_domain_controllers() {
     all.write("a/cgroup.procs", &pid.to_string()).unwrap();
 }
 
+/// Found beside Linux 7.1 (`sim-memory`, seed 0x15eed0005): `EOPNOTSUPP`, for the other domain, came
+/// before `EBUSY`.
+#[test]
+fn a_thread_moved_where_no_process_may_be_is_refused_for_that_first() {
+    let all = nested("+memory");
+    let b = all.mkdir("a/b").unwrap();
+    let pid = all.spawn(b).unwrap();
+    assert_eq!(errno(all.write("a/cgroup.threads", &pid.to_string())), Errno::BUSY);
+}
+
 #[test]
 fn kill_ends_all_below() {
     let all = hierarchy();

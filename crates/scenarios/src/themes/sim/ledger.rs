@@ -24,7 +24,7 @@ struct Entry {
 const TEXT: &str = include_str!("ledger.toml");
 
 /// The names of all entries that something here or in [`super`] stands for.
-const APPLIED: [&str; 10] = [
+const APPLIED: [&str; 11] = [
     "neighbours",
     "order-between-watches",
     "pressure",
@@ -35,6 +35,7 @@ const APPLIED: [&str; 10] = [
     "numbers",
     "dying",
     "whole-machine",
+    "zombies",
 ];
 
 /// The ledger is what the code does: every entry is applied, and nothing else.

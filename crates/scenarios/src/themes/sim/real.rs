@@ -164,7 +164,8 @@ impl Real {
     }
 
     /// What the files say that the model has.
-    pub(super) fn see(&self, model: &Simulated) -> Seen {
+    pub(super) fn see(&mut self, model: &Simulated) -> Seen {
+        self.tasks.values_mut().for_each(Worker::reap);
         let mut seen = Seen::new();
         for cgroup in model.cgroups() {
             for file in ledger::files(&self.controllers) {
