@@ -33,7 +33,7 @@
 //! open. Whoever may be killed has another process unmount by force
 //! (`umount2` with `MNT_FORCE`) then, as the command `cgwatch mount` does.
 //!
-//! Lock order: the tree's locks, then [`announce`]'s queues, then the table of
+//! Lock order: the tree's locks, then the queues of `announce`, then the table of
 //! known nodes; the others are leaves. None is held over a system call on the
 //! mount or a call into the tree.
 //!
