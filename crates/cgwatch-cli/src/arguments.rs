@@ -66,6 +66,7 @@ Examples:
                                                   removals, for programs
   cgwatch watch -n 1 -t 60 --event removed my.scope
                                                   wait a minute for a removal (exit code 2: none)
+  cgwatch watch --sim=oom-and-gone --speed 10     an OOM kill and its last word, simulated
 
 Exit codes: 0 done (also when the watched cgroup is removed), 1 error, 2 the time given with -t \
 ran out with nothing seen.";
@@ -137,6 +138,29 @@ pub(crate) struct Watch {
     /// Read everything anew at least so often
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     pub(crate) sweep: Duration,
+
+    /// Watch a simulated hierarchy, not this host's: no root, no cgroup v2 and no Linux is needed for
+    /// what happens in it. A scenario is played in it, one of those that come with cgwatch or a file
+    #[arg(
+        long,
+        value_name = "SCENARIO",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        help_heading = "Simulation"
+    )]
+    pub(crate) sim: Option<String>,
+
+    /// How many times faster than real time the scenario is played
+    #[arg(
+        long,
+        value_name = "FACTOR",
+        value_parser = speed,
+        default_value = "1",
+        requires = "sim",
+        help_heading = "Simulation"
+    )]
+    pub(crate) speed: f64,
 
     /// How to learn of changes: inotify, by reading everything at each sweep, or the best of what
     /// is allowed
@@ -290,6 +314,16 @@ fn seconds(text: &str) -> Result<Duration, String> {
     match Duration::try_from_secs_f64(number) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("not a positive number of seconds".to_owned()),
+    }
+}
+
+/// A positive factor, such as `10` or `0.5`.
+fn speed(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if number.is_finite() && number > 0.0 {
+        Ok(number)
+    } else {
+        Err("not a positive number".to_owned())
     }
 }
 

@@ -58,7 +58,7 @@ fn explain(error: &Error) -> String {
     match error {
         Error::NoCgroup2 => format!(
             "{error}; mount one with `mount -t cgroup2 none DIRECTORY` (as root), or boot with \
-             systemd.unified_cgroup_hierarchy=1"
+             systemd.unified_cgroup_hierarchy=1; or see `cgwatch watch --sim`, which needs none"
         ),
         Error::CgroupV1 { path } => format!(
             "{} lies in a cgroup v1 hierarchy, which tells nobody of its changes; give a cgroup \

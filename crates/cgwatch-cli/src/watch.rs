@@ -5,6 +5,8 @@
 //! what waits (design.md 4.1, item 8). So a stopped pager costs details, never a removal.
 
 mod output;
+mod simulated;
+mod source;
 mod summary;
 
 use std::{
@@ -28,6 +30,8 @@ use crate::{
     signals, target,
 };
 use output::{Closed, Output};
+use simulated::Simulated;
+use source::Source;
 use summary::Summary;
 
 /// How long the reader may take for the rest after a signal or the end of the time.
@@ -36,7 +40,11 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Watches until the end of the roots, the time, the count or the user's patience.
 pub(crate) fn run(arguments: &arguments::Watch) -> anyhow::Result<ExitCode> {
     let signals = signals::caught()?;
-    let began = Instant::now();
+    if let Some(scenario) = &arguments.sim {
+        let mut simulated = Simulated::start(scenario, arguments, options(arguments)?)?;
+        let (start, what) = (simulated.watching(), simulated.what());
+        return print(arguments, &start, Some(what), &mut simulated, &signals);
+    }
     let paths = target::all(&arguments.paths)?;
     let mut watcher = Watcher::new(options(arguments)?)?;
     let depth = arguments.depth.map_or(Depth::All, Depth::AtMost);
@@ -44,11 +52,26 @@ pub(crate) fn run(arguments: &arguments::Watch) -> anyhow::Result<ExitCode> {
         watcher.add(&path, depth)?;
     }
     let start = watcher.start();
+    print(arguments, &start, None, &mut watcher, &signals)
+}
+
+/// Prints what happens, until the end; first `what` is watched if it is not the host.
+fn print(
+    arguments: &arguments::Watch,
+    start: &Start,
+    what: Option<String>,
+    source: &mut dyn Source,
+    signals: &UnixStream,
+) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
     if !arguments.quiet {
-        eprintln!("cgwatch: {}", introduction(&start));
+        if let Some(what) = what {
+            eprintln!("cgwatch: {what}");
+        }
+        eprintln!("cgwatch: {}", introduction(start));
     }
     let mut session = Session {
-        format: Format::new(arguments, &start),
+        format: Format::new(arguments, start),
         output: Output::new(),
         summary: Summary::default(),
         seen: 0,
@@ -59,7 +82,7 @@ pub(crate) fn run(arguments: &arguments::Watch) -> anyhow::Result<ExitCode> {
     if let Format::Json(start) = &session.format {
         session.output.push(&(start.to_json() + "\n"));
     }
-    let end = session.run(&mut watcher, &signals)?;
+    let end = session.run(source, signals)?;
     let for_people = matches!(session.format, Format::People(_));
     if for_people && !arguments.quiet && end != End::ReaderGone {
         eprint!("{}", session.summary);
@@ -170,7 +193,7 @@ struct Ready {
 
 impl Session {
     /// Prints until the end, also of what was told before an error.
-    fn run(&mut self, watcher: &mut Watcher, signals: &UnixStream) -> anyhow::Result<End> {
+    fn run(&mut self, watcher: &mut dyn Source, signals: &UnixStream) -> anyhow::Result<End> {
         let end = self.print(watcher, signals);
         match end {
             Ok(End::ReaderGone) => return end,
@@ -182,7 +205,7 @@ impl Session {
         end
     }
 
-    fn print(&mut self, watcher: &mut Watcher, signals: &UnixStream) -> anyhow::Result<End> {
+    fn print(&mut self, watcher: &mut dyn Source, signals: &UnixStream) -> anyhow::Result<End> {
         loop {
             if self.take(watcher)? {
                 return Ok(End::Done);
@@ -198,15 +221,15 @@ impl Session {
                 return Ok(End::ReaderGone);
             }
             if ready.notified && self.output.is_full() {
-                watcher.update()?;
+                watcher.take_in()?;
             }
         }
     }
 
     /// Takes events as long as there is room for them; true if there will be no more.
-    fn take(&mut self, watcher: &mut Watcher) -> anyhow::Result<bool> {
+    fn take(&mut self, watcher: &mut dyn Source) -> anyhow::Result<bool> {
         while !self.output.is_full() {
-            let Some(event) = watcher.next()? else { return Ok(watcher.has_ended()) };
+            let Some(event) = watcher.next_event()? else { return Ok(watcher.is_over()) };
             self.summary.count(&event.kind);
             self.output.push(&self.format.line(&event));
             self.seen += u64::from(is_news(&event.kind));
@@ -243,15 +266,16 @@ impl Session {
     /// Waits until there is something to do or `deadline` has come.
     fn wait(
         &self,
-        watcher: Option<&Watcher>,
+        watcher: Option<&dyn Source>,
         signals: Option<&UnixStream>,
         deadline: Option<Instant>,
     ) -> Result<Ready, Errno> {
         let room = if self.output.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
         let output = self.output.as_fd();
         // What is not waited for is the output again, with no event asked for.
-        let watcher =
-            watcher.map(|watcher| PollFd::from_borrowed_fd(watcher.as_fd(), PollFlags::IN));
+        let due = watcher.and_then(Source::due);
+        let watcher = watcher.and_then(Source::readable);
+        let watcher = watcher.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         let signals = signals.map(|signals| PollFd::new(signals, PollFlags::IN));
         let nothing = || PollFd::from_borrowed_fd(output, PollFlags::empty());
         let mut fds = [
@@ -259,7 +283,7 @@ impl Session {
             signals.unwrap_or_else(nothing),
             watcher.unwrap_or_else(nothing),
         ];
-        let timeout = deadline.map(|deadline| {
+        let timeout = deadline.into_iter().chain(due).min().map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec::try_from(left).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
         });
@@ -272,7 +296,8 @@ impl Session {
             room: fds[0].revents().contains(PollFlags::OUT),
             hung_up: fds[0].revents().intersects(gone),
             signalled: fds[1].revents().contains(PollFlags::IN),
-            notified: fds[2].revents().contains(PollFlags::IN),
+            notified: fds[2].revents().contains(PollFlags::IN)
+                || due.is_some_and(|due| due <= Instant::now()),
         })
     }
 }

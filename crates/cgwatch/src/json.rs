@@ -41,6 +41,9 @@ impl Serialize for StartLine<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("event", "start")?;
         map.serialize_entry("v", &VERSION)?;
+        if start.simulated {
+            map.serialize_entry("simulated", &true)?;
+        }
         map.serialize_entry("stream", &start.stream)?;
         map.serialize_entry("boot_id", &start.boot_id)?;
         if let [root] = start.roots.as_slice() {

@@ -159,6 +159,12 @@ impl SimWorld {
         self.calls
     }
 
+    /// When the watcher wants to look again though nothing was notified (virtual time, nanoseconds).
+    #[must_use]
+    pub fn alarm(&self) -> Option<u64> {
+        (self.alarm_ns != u64::MAX).then_some(self.alarm_ns)
+    }
+
     /// Watches charged to this view at present.
     #[must_use]
     pub fn watches(&self) -> u64 {

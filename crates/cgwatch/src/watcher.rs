@@ -49,6 +49,8 @@ pub struct Start {
     pub strategy: Strategy,
     /// Why this strategy.
     pub because: String,
+    /// The hierarchy is simulated: nothing that is told happened on this host.
+    pub simulated: bool,
     /// How often everything is read anew.
     pub sweep_interval: Duration,
     /// The files that are read.
@@ -175,6 +177,7 @@ impl<W: World> Watcher<W> {
             roots: self.monitor.roots().map(|(path, id)| Root { path: path.into(), id }).collect(),
             strategy: self.strategy,
             because: self.because.clone(),
+            simulated: self.monitor.world.is_simulated(),
             sweep_interval: options.sweep_interval,
             files: options.files.clone(),
         }

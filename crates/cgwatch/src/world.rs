@@ -123,6 +123,11 @@ pub trait World {
     /// A handle of one directory that keeps its identity but not its life.
     type Dir;
 
+    /// What happens here happens on no host.
+    fn is_simulated(&self) -> bool {
+        false
+    }
+
     /// Finds where a path of the user's lies; two that overlap are below the same base.
     ///
     /// # Errors

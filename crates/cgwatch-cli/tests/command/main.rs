@@ -9,4 +9,5 @@ mod errors;
 mod mirror;
 mod mounting;
 mod running;
+mod simulated;
 mod stream;

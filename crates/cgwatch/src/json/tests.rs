@@ -14,6 +14,7 @@ fn start(roots: &[&str]) -> Start {
         roots: (19..).zip(roots).map(|(id, path)| Root { path: path.into(), id }).collect(),
         strategy: Strategy::Inotify,
         because: "inotify is to be had".into(),
+        simulated: false,
         sweep_interval: Duration::from_secs(30),
         files: vec!["cgroup.events".into()],
     }

@@ -85,6 +85,10 @@ fn stat_of(pin: &Pin) -> Stat {
 impl World for SimWorld {
     type Dir = SimDir;
 
+    fn is_simulated(&self) -> bool {
+        true
+    }
+
     fn locate(&mut self, path: &Path) -> Result<Place, Error> {
         let names = path.as_os_str().as_encoded_bytes().split(|byte| *byte == b'/');
         let names: Vec<_> = names.filter(|name| !matches!(*name, b"" | b".")).collect();
