@@ -162,8 +162,8 @@ pub(crate) struct Watch {
     )]
     pub(crate) speed: f64,
 
-    /// How to learn of changes: inotify, by reading everything at each sweep, or the best of what
-    /// is allowed
+    /// How to learn of changes: inotify, fanotify, by reading everything at each sweep, or the best
+    /// of what is allowed
     #[arg(long, value_enum, default_value_t)]
     pub(crate) strategy: Strategy,
 }
@@ -296,6 +296,8 @@ pub(crate) enum Strategy {
     Auto,
     /// inotify watches on every directory and event file
     Inotify,
+    /// One fanotify mark for births and deaths, inotify watches on event files (root, Linux 6.6)
+    Fanotify,
     /// No watches: read everything at each sweep
     Sweep,
 }

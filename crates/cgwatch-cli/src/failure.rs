@@ -80,6 +80,9 @@ fn explain(error: &Error) -> String {
         Error::NoInotify { source } => {
             format!("{error}: {source}; {}, or use --strategy sweep", limits::instances(*source))
         }
+        Error::NoFanotify { source } => format!(
+            "{error}: {source}; run as root on Linux 6.6 or later, or use --strategy inotify"
+        ),
         Error::Path { action, path, source } => {
             let remedy = match *source {
                 Errno::ACCESS | Errno::PERM => "; run as root, or as a user who may read it",

@@ -111,6 +111,7 @@ fn options(arguments: &arguments::Watch) -> Result<Options, cgwatch::Error> {
     let strategy = match arguments.strategy {
         arguments::Strategy::Auto => Strategy::Auto,
         arguments::Strategy::Inotify => Strategy::Inotify,
+        arguments::Strategy::Fanotify => Strategy::Fanotify,
         arguments::Strategy::Sweep => Strategy::Sweep,
     };
     Ok(Options::new()

@@ -66,6 +66,14 @@ pub enum Error {
         /// The errno.
         source: rustix::io::Errno,
     },
+    /// A fanotify mark on the hierarchy's superblock was asked for by name but cannot be had: EPERM
+    /// (CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH in the first user namespace), ENODEV (Linux before
+    /// 6.6), EMFILE (`fs.fanotify.max_user_groups`), ENOSYS.
+    #[error("cannot mark the superblock of the hierarchy with fanotify")]
+    NoFanotify {
+        /// The errno.
+        source: rustix::io::Errno,
+    },
     /// A file name given to [`Options::files`](crate::Options::files) is no plain file name.
     #[error("{name:?} is not the name of a control file")]
     BadFileName {

@@ -1,6 +1,6 @@
 //! [`World`] on the running kernel's cgroup v2 hierarchy.
 //!
-//! Holds one inotify instance, one epoll instance, one timer, `/proc/self/mountinfo` and an O_PATH
+//! Holds one inotify instance, for the `fanotify` strategy one fanotify group, one epoll instance, one timer, `/proc/self/mountinfo` and an O_PATH
 //! handle of each mount's root; never, beyond one verb's use, one of a watched cgroup, since an open
 //! directory or file holds back the removal events of others.
 //!
@@ -17,6 +17,7 @@
 mod kernel;
 mod place;
 mod reader;
+mod superblock;
 
 use std::{
     fs::File,
@@ -33,10 +34,10 @@ use rustix::{
 };
 
 pub(crate) use self::kernel::inotify_limit;
-use self::place::Base;
 pub use self::reader::{HostEntry, HostReader};
+use self::{place::Base, superblock::SuperblockMark};
 use crate::{
-    Error, Time, mount,
+    Error, Strategy, Time, mount,
     used_names::UsedNames,
     world::{MountOptions, Notification, Place, Stat, WatchLimit, Wd, World},
 };
@@ -56,6 +57,7 @@ const CONTROL_FILE: OFlags =
 pub struct HostWorld {
     bases: Vec<Base>,
     inotify: Option<Inotify>,
+    mark: Option<SuperblockMark>,
     epoll: OwnedFd,
     timer: OwnedFd,
     mountinfo: Option<File>,
@@ -77,12 +79,16 @@ fn system(action: &'static str) -> impl Fn(Errno) -> Error {
 }
 
 impl HostWorld {
-    /// A world without any base yet. Without `notified` it has no inotify instance, and
-    /// [`World::watch`] fails with ENOSYS.
-    pub(crate) fn new(notified: bool) -> Result<Self, Error> {
-        let inotify = match notified {
-            true => Some(Inotify::new().map_err(|e| Error::NoInotify { source: e.errno() })?),
-            false => None,
+    /// A world without any base yet, with what a strategy needs. For `Sweep` it has no inotify
+    /// instance, and [`World::watch`] fails with ENOSYS.
+    pub(crate) fn new(strategy: Strategy) -> Result<Self, Error> {
+        let inotify = match strategy {
+            Strategy::Sweep => None,
+            _ => Some(Inotify::new().map_err(|e| Error::NoInotify { source: e.errno() })?),
+        };
+        let mark = match strategy {
+            Strategy::Fanotify => Some(SuperblockMark::new()?),
+            _ => None,
         };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(system("create an epoll instance"))?;
@@ -97,10 +103,14 @@ impl HostWorld {
         if let Some(inotify) = &inotify {
             join(inotify.as_fd(), 0)?;
         }
+        if let Some(mark) = &mark {
+            join(mark.as_fd(), 2)?;
+        }
         join(timer.as_fd(), 1)?;
         Ok(Self {
             bases: Vec::new(),
             inotify,
+            mark,
             epoll,
             timer,
             mountinfo: File::open(mount::MOUNTINFO).ok(),
@@ -271,6 +281,9 @@ impl World for HostWorld {
     }
 
     fn drain(&mut self, each: &mut dyn FnMut(Notification<'_>)) -> Result<(), Errno> {
+        if let Some(mark) = &mut self.mark {
+            mark.drain(each)?;
+        }
         let Some(inotify) = &self.inotify else { return Ok(()) };
         loop {
             let mut bytes = 0;
@@ -305,9 +318,11 @@ impl World for HostWorld {
         // Not through the epoll instance, which is there for others: that would be one more wake-up.
         let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         let timer = readable(self.timer.as_fd());
-        let waited = match &self.inotify {
-            Some(inotify) => poll(&mut [readable(inotify.as_fd()), timer], timeout.as_ref()),
-            None => poll(&mut [timer], timeout.as_ref()),
+        let waited = match (&self.inotify, &self.mark) {
+            (Some(inotify), None) => {
+                poll(&mut [readable(inotify.as_fd()), timer], timeout.as_ref())
+            }
+            _ => poll(&mut [readable(self.epoll.as_fd())], timeout.as_ref()),
         };
         match waited {
             Ok(_) | Err(Errno::INTR) => Ok(()),

@@ -90,6 +90,7 @@ impl Serialize for Guarantees<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (births, changes) = match self.0.strategy {
             Strategy::Sweep => ("alive-at-a-sweep", "each-sweep"),
+            Strategy::Fanotify => ("all", "each-notification"),
             _ => ("in-a-watched-directory", "each-notification"),
         };
         let mut map = serializer.serialize_map(None)?;

@@ -13,6 +13,10 @@ pub enum Strategy {
     Auto,
     /// One inotify instance with a watch on each directory and each event file.
     Inotify,
+    /// One fanotify mark on the superblock of the hierarchy for births and deaths, and an inotify
+    /// watch on each event file. Needs Linux 6.6, CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH in the
+    /// first user namespace.
+    Fanotify,
     /// No watches: everything is read at each sweep. What lives shorter than the interval is known
     /// only through its parent's counters.
     Sweep,
@@ -25,6 +29,7 @@ impl Strategy {
         match self {
             Self::Auto => "auto",
             Self::Inotify => "inotify",
+            Self::Fanotify => "fanotify",
             Self::Sweep => "sweep",
         }
     }

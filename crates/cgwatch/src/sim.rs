@@ -11,6 +11,7 @@
 //! that never happens is waiting: [`World::wait`] moves the virtual time.
 
 mod driver;
+mod superblock;
 mod verbs;
 
 use std::{fmt, sync::Arc};
@@ -21,9 +22,10 @@ use fsnotify::{
     inotify::{InitFlags, Inotify},
 };
 use kernfs::Pin;
+use rustix::io::Errno;
 
 pub use self::driver::Driver;
-use self::driver::Nobody;
+use self::{driver::Nobody, superblock::SuperblockMark};
 use crate::{Error, Options, Strategy, Watcher, used_names::UsedNames};
 
 /// A simulated hierarchy, as one watcher sees it: to test what uses this crate, without root, without
@@ -71,6 +73,7 @@ pub struct SimWorld {
     by_id: bool,
     prompt: bool,
     inotify: Option<Inotify>,
+    mark: Option<SuperblockMark>,
     /// What holds the root, as the host's world does.
     root: Option<Pin>,
     names: UsedNames,
@@ -110,6 +113,7 @@ impl SimWorld {
             by_id: true,
             prompt: true,
             inotify: None,
+            mark: None,
             root: None,
             names: UsedNames::default(),
             notifications: Vec::new(),
@@ -178,6 +182,17 @@ impl SimWorld {
         self.inotify = Some(inotify.map_err(|e| Error::NoInotify { source: e.errno() })?);
         Ok(())
     }
+
+    fn start_fanotify(&mut self) -> Result<(), Error> {
+        self.start_inotify()?;
+        let failed = |source| Error::NoFanotify { source };
+        if !self.by_id {
+            return Err(failed(Errno::PERM));
+        }
+        let account = self.account.as_ref().ok_or(failed(Errno::NOSYS))?;
+        self.mark = Some(SuperblockMark::new(account, &self.hierarchy).map_err(failed)?);
+        Ok(())
+    }
 }
 
 impl Watcher<SimWorld> {
@@ -191,6 +206,10 @@ impl Watcher<SimWorld> {
             Strategy::Inotify => {
                 world.start_inotify()?;
                 (Strategy::Inotify, "it was asked for".into())
+            }
+            Strategy::Fanotify => {
+                world.start_fanotify()?;
+                (Strategy::Fanotify, "it was asked for".into())
             }
             Strategy::Auto => match world.start_inotify() {
                 Ok(()) => (Strategy::Inotify, "an inotify instance could be had".into()),

@@ -96,18 +96,18 @@ impl Watcher<HostWorld> {
     ///
     /// # Errors
     /// [`Error::NoInotify`] if [`Strategy::Inotify`] is asked for and cannot be had (with
-    /// [`Strategy::Auto`] it sweeps instead); [`Error::BadFileName`], [`Error::BadGlob`];
+    /// [`Strategy::Auto`] it sweeps instead); [`Error::NoFanotify`] likewise, and
+    /// [`Error::NoCgroup2`] with [`Strategy::Fanotify`]; [`Error::BadFileName`], [`Error::BadGlob`];
     /// [`Error::System`] if an epoll instance or a timer cannot be had.
     pub fn new(options: Options) -> Result<Self, Error> {
         let (world, strategy, because) = match options.strategy {
-            Strategy::Sweep => (HostWorld::new(false)?, Strategy::Sweep, "it was asked for".into()),
-            Strategy::Inotify => {
-                (HostWorld::new(true)?, Strategy::Inotify, "it was asked for".into())
+            Strategy::Sweep | Strategy::Inotify | Strategy::Fanotify => {
+                (HostWorld::new(options.strategy)?, options.strategy, "it was asked for".into())
             }
-            Strategy::Auto => match HostWorld::new(true) {
+            Strategy::Auto => match HostWorld::new(Strategy::Inotify) {
                 Ok(world) => (world, Strategy::Inotify, "an inotify instance could be had".into()),
                 Err(Error::NoInotify { source }) => {
-                    let world = HostWorld::new(false)?;
+                    let world = HostWorld::new(Strategy::Sweep)?;
                     let mut because = format!("no inotify instance could be had: {source}");
                     // Other descriptors can be had, so it is not the limit on those.
                     if source == Errno::MFILE {
@@ -135,7 +135,7 @@ impl<W: World> Watcher<W> {
         stream: String,
         boot_id: String,
     ) -> Result<Self, Error> {
-        let monitor = Monitor::new(world, options, strategy == Strategy::Inotify)?;
+        let monitor = Monitor::new(world, options, strategy)?;
         Ok(Self { monitor, strategy, because, stream, boot_id })
     }
 

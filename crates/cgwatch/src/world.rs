@@ -44,11 +44,25 @@ pub enum Notification<'a> {
     Gone(Wd),
     /// The watch is gone (`IN_IGNORED`); its number means nothing any more.
     Ignored(Wd),
-    /// The queue was full: notifications were lost (`IN_Q_OVERFLOW`).
+    /// The queue was full: notifications were lost (`IN_Q_OVERFLOW`, `FAN_Q_OVERFLOW`).
     Overflow,
+    /// A directory was made in the directory with this id, somewhere below a superblock's mark
+    /// (`FAN_CREATE|FAN_ONDIR`). Several births of one name may be one record.
+    CreatedIn(u64, &'a [u8]),
+    /// A directory was removed from it, and which (`FAN_DELETE|FAN_ONDIR`).
+    DeletedIn {
+        /// The id of the directory it was in.
+        parent: u64,
+        /// Its name there.
+        name: &'a [u8],
+        /// Its own id.
+        id: u64,
+    },
+    /// A file in it was open for writing and was closed (`FAN_CLOSE_WRITE`).
+    WrittenIn(u64, &'a [u8]),
 }
 
-/// The bits of inotify(7).
+/// The bits of inotify(7); those of fanotify(7) are the same.
 mod bits {
     pub(super) const MODIFY: u32 = 0x2;
     pub(super) const CLOSE_WRITE: u32 = 0x8;
@@ -83,6 +97,34 @@ impl<'a> Notification<'a> {
         } else {
             return None;
         })
+    }
+
+    /// Hands over what a fanotify record says: `entry` is a directory's id with a name in it, `target`
+    /// the id of what bears or bore the name. The bits are those of inotify.
+    pub(crate) fn of_fanotify(
+        mask: u32,
+        entry: Option<(u64, &[u8])>,
+        target: Option<u64>,
+        each: &mut dyn FnMut(Notification<'_>),
+    ) {
+        let has = |bits| mask & bits != 0;
+        if has(bits::Q_OVERFLOW) {
+            return each(Notification::Overflow);
+        }
+        let Some((parent, name)) = entry else { return };
+        if has(bits::DELETE) && has(bits::ISDIR) {
+            // Without an id it can only be looked for.
+            each(match target {
+                Some(id) => Notification::DeletedIn { parent, name, id },
+                None => Notification::CreatedIn(parent, name),
+            });
+        }
+        if has(bits::CREATE) && has(bits::ISDIR) {
+            each(Notification::CreatedIn(parent, name));
+        }
+        if has(bits::CLOSE_WRITE) {
+            each(Notification::WrittenIn(parent, name));
+        }
     }
 }
 

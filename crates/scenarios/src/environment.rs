@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use crate::Requirement;
+use cgwatch::{Options, Strategy, Watcher};
+
+use crate::{Failure, Requirement};
 
 /// A machine with a cgroup v2 hierarchy.
 #[derive(Clone, Debug)]
@@ -19,13 +21,29 @@ pub struct Environment {
     pub guest: bool,
     /// The command `cgwatch`, where it has been built.
     pub command: Option<PathBuf>,
+    /// How cgwatch is to watch.
+    pub strategy: Strategy,
 }
 
 impl Environment {
     /// What is here. `None` without a cgroup v2 hierarchy.
     #[must_use]
     pub fn detect(guest: bool) -> Option<Self> {
-        Some(Self { cgroup_mount: mounted()?, scratch: env::temp_dir(), guest, command: command() })
+        Some(Self {
+            cgroup_mount: mounted()?,
+            scratch: env::temp_dir(),
+            guest,
+            command: command(),
+            strategy: Strategy::Auto,
+        })
+    }
+
+    /// A watcher by the strategy that is to be shown.
+    ///
+    /// # Errors
+    /// What cgwatch refuses.
+    pub fn watcher(&self, options: Options) -> Result<Watcher, Failure> {
+        Ok(Watcher::new(options.strategy(self.strategy))?)
     }
 
     /// `count`, or a fortieth of it in a guest, but at least `least`.
@@ -62,6 +80,9 @@ impl Environment {
             Requirement::Command => self.command.is_some(),
             Requirement::Fuse => {
                 fs::File::options().read(true).write(true).open("/dev/fuse").is_ok()
+            }
+            Requirement::SuperblockMark => {
+                Watcher::new(Options::new().strategy(Strategy::Fanotify)).is_ok()
             }
             Requirement::UserNamespace => Path::new("/proc/self/ns/user").exists(),
         }

@@ -37,15 +37,18 @@ pub fn entry() -> Option<ExitCode> {
     }
     let name = arguments.next().unwrap_or_default();
     let guest = arguments.next().is_some_and(|place| place == "--guest");
-    let scenario = crate::all().into_iter().find(|scenario| scenario.name == name);
+    let scenario = crate::all().into_iter().find(|scenario| *scenario.full_name() == *name);
     let outcome = match (scenario, Environment::detect(guest)) {
         (None, _) => Outcome::Fail(format!("there is no scenario {}", name.display())),
         (_, None) => Outcome::Skip("no cgroup v2 hierarchy is mounted".into()),
-        (Some(scenario), Some(environment)) => match (scenario.run)(&environment) {
-            Ok(()) => Outcome::Pass,
-            Err(Failure::Skip(reason)) => Outcome::Skip(reason),
-            Err(failure) => Outcome::Fail(failure.to_string()),
-        },
+        (Some(scenario), Some(mut environment)) => {
+            environment.strategy = scenario.strategy;
+            match (scenario.run)(&environment) {
+                Ok(()) => Outcome::Pass,
+                Err(Failure::Skip(reason)) => Outcome::Skip(reason),
+                Err(failure) => Outcome::Fail(failure.to_string()),
+            }
+        }
     };
     // Nobody to tell if the parent is gone.
     let _ = writeln!(std::io::stdout(), "{outcome}");
@@ -66,7 +69,7 @@ pub fn run_in_child(scenario: &Scenario, environment: &Environment) -> Outcome {
     }
     tree::fell_orphans(environment);
     let mut command = Command::new("/proc/self/exe");
-    command.arg("--scenario").arg(scenario.name).process_group(0).stdin(Stdio::null());
+    command.arg("--scenario").arg(scenario.full_name()).process_group(0).stdin(Stdio::null());
     if environment.guest {
         command.arg("--guest");
     }

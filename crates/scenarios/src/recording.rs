@@ -90,7 +90,7 @@ impl Recording {
         tree: &Tree,
         options: Options,
     ) -> Result<Self, Failure> {
-        let mut watcher = Watcher::new(options)?;
+        let mut watcher = environment.watcher(options)?;
         watcher.add(tree.path(), Depth::All)?;
         let recording = Self::of(environment, watcher);
         recording.until("ready", |event| matches!(event.kind, EventKind::Ready { .. }))?;

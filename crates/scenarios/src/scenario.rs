@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use cgwatch::Strategy;
+
 use crate::{Environment, Failure};
 
 /// Something that must be shown.
@@ -9,6 +11,8 @@ use crate::{Environment, Failure};
 pub struct Scenario {
     /// Unique: lower case, words joined by `-`, the theme first.
     pub name: &'static str,
+    /// How cgwatch is to watch; see [`Environment::watcher`].
+    pub strategy: Strategy,
     /// Without all of these it is skipped.
     pub requirements: &'static [Requirement],
     /// How long it may take on the development machine; see [`Environment::limit`].
@@ -21,7 +25,13 @@ impl Scenario {
     /// A scenario without requirements, with a minute's time.
     #[must_use]
     pub const fn new(name: &'static str, run: fn(&Environment) -> Result<(), Failure>) -> Self {
-        Self { name, requirements: &[], limit: Duration::from_secs(60), run }
+        Self {
+            name,
+            strategy: Strategy::Auto,
+            requirements: &[],
+            limit: Duration::from_secs(60),
+            run,
+        }
     }
 
     /// Sets [`Scenario::requirements`].
@@ -38,10 +48,28 @@ impl Scenario {
         self
     }
 
+    /// The same with another strategy.
+    #[must_use]
+    pub const fn by(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
+    /// Its name, and the strategy if it is not the default one.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        match self.strategy {
+            Strategy::Auto => self.name.into(),
+            strategy => format!("{}-by-{}", self.name, strategy.name()),
+        }
+    }
+
     /// The first requirement that is not met here.
     #[must_use]
     pub fn unmet(&self, environment: &Environment) -> Option<Requirement> {
-        self.requirements.iter().copied().find(|requirement| !environment.meets(*requirement))
+        let mark = (self.strategy == Strategy::Fanotify).then_some(Requirement::SuperblockMark);
+        let mut all = self.requirements.iter().copied().chain(mark);
+        all.find(|requirement| !environment.meets(*requirement))
     }
 }
 
@@ -65,6 +93,8 @@ pub enum Requirement {
     UserNamespace,
     /// `/dev/fuse`, and the right to mount.
     Fuse,
+    /// Fanotify marks on the superblock of the hierarchy.
+    SuperblockMark,
 }
 
 impl fmt::Display for Requirement {
@@ -78,6 +108,7 @@ impl fmt::Display for Requirement {
             Self::Command => "the command cgwatch is not built",
             Self::UserNamespace => "no user namespaces",
             Self::Fuse => "no /dev/fuse",
+            Self::SuperblockMark => "no fanotify mark on this kernel's cgroup v2",
         })
     }
 }

@@ -18,13 +18,15 @@ mod reclaim;
 mod removal;
 mod sim;
 
+use cgwatch::Strategy;
 use contract::{Truth, every_birth, hold_against};
 
 use crate::{Failure, Recording, Scenario, Tree};
 
-/// All of them, in the order in which they are best run.
+/// All of them, in the order in which they are best run; what the contract promises by both
+/// strategies that are notified.
 pub(crate) fn all() -> Vec<Scenario> {
-    [
+    let contract = [
         births::SCENARIOS,
         removal::SCENARIOS,
         last_word::SCENARIOS,
@@ -32,18 +34,22 @@ pub(crate) fn all() -> Vec<Scenario> {
         controllers::SCENARIOS,
         local_events::SCENARIOS,
         overflow::SCENARIOS,
-        limits::SCENARIOS,
         reader::SCENARIOS,
         leaks::SCENARIOS,
         citizen::SCENARIOS,
         reclaim::SCENARIOS,
+    ];
+    let others = [
+        limits::SCENARIOS,
         input::SCENARIOS,
         model::SCENARIOS,
         sim::SCENARIOS,
         mount::SCENARIOS,
         mirror::SCENARIOS,
-    ]
-    .concat()
+    ];
+    let contract = contract.concat();
+    let by_fanotify = contract.iter().map(|scenario| scenario.by(Strategy::Fanotify));
+    contract.iter().copied().chain(by_fanotify).chain(others.concat()).collect()
 }
 
 /// Ends the recording of a whole tree, whose driver has stopped: everything is told, nothing is

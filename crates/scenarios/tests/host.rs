@@ -19,7 +19,9 @@ fn main() -> ExitCode {
     let trials = scenarios::all().into_iter().map(|scenario| {
         let environment = environment.clone();
         let possible = environment.as_ref().is_some_and(|e| possible(&scenario, e));
-        Trial::test(scenario.name, move || run(&scenario, environment)).with_ignored_flag(!possible)
+        let name = scenario.full_name();
+        let run = move || run(&scenario, environment);
+        Trial::test(name, run).with_ignored_flag(!possible)
     });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
@@ -39,7 +41,7 @@ fn run(scenario: &Scenario, environment: Option<Environment>) -> Result<(), Fail
         Outcome::Pass => Ok(()),
         Outcome::Fail(reason) => Err(Failed::from(reason.replace(" | ", "\n"))),
         Outcome::Skip(reason) => {
-            println!("skip {} {reason}", scenario.name);
+            println!("skip {} {reason}", scenario.full_name());
             Ok(())
         }
     }

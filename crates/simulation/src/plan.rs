@@ -96,10 +96,15 @@ impl Plan {
         let localevents =
             MountOptions { memory_localevents: one_in(16), pids_localevents: one_in(16) };
         let (pids_sums, populates_once) = (!one_in(4), one_in(2));
+        let fanotify = one_in(3);
         let surface = if one_in(4) { Surface::Whole } else { Surface::Notifying };
         Self {
             profile,
-            strategy: if sweeps { Strategy::Sweep } else { Strategy::Inotify },
+            strategy: match sweeps {
+                true => Strategy::Sweep,
+                false if fanotify && by_id => Strategy::Fanotify,
+                false => Strategy::Inotify,
+            },
             by_id,
             queue: if small_queue { rng.usize(2..24) } else { 16_384 },
             watches: if few_watches { rng.u64(1..24) } else { 1_048_576 },
@@ -130,7 +135,7 @@ impl Plan {
 
     /// No notification is lost for want of room or watches.
     pub(crate) fn is_told_everything(&self) -> bool {
-        self.strategy == Strategy::Inotify && self.queue > 1000 && self.watches > 1000
+        self.strategy != Strategy::Sweep && self.queue > 1000 && self.watches > 1000
     }
 
     /// All that changes is announced. Switched mount options are not, nor are files that come and go

@@ -113,7 +113,7 @@ impl HostWorld {
 
 /// A mount's root, open for reading as open_by_handle_at(2) wants it, if this process may open
 /// handles there (CAP_DAC_READ_SEARCH).
-fn handles_of(point: &Path, id: u64) -> Option<OwnedFd> {
+pub(super) fn handles_of(point: &Path, id: u64) -> Option<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(point, flags, Mode::empty()).ok()?;
     open_by_handle_at(root.as_fd(), &FileHandle::from_kernfs_id(id), DIRECTORY).ok()?;

@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use super::{CONTROL_FILE, HostWorld, place::Base, read_whole, stat_of};
-use crate::Error;
+use crate::{Error, Strategy};
 
 /// Reads the control files of a cgroup and of those below it.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl HostReader {
     /// # Errors
     /// Those of [`Watcher::add`](crate::Watcher::add) that speak of the path.
     pub fn new(path: &Path) -> Result<Self, Error> {
-        let (base, prefix) = HostWorld::new(false)?.into_base_of(path)?;
+        let (base, prefix) = HostWorld::new(Strategy::Sweep)?.into_base_of(path)?;
         Ok(Self { base, prefix })
     }
 

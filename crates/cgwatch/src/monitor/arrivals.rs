@@ -18,6 +18,13 @@ use crate::{
 };
 
 impl<W: World> Monitor<W> {
+    /// Takes in every birth and death there is a hint of.
+    pub(crate) fn take_lives(&mut self) {
+        self.take_deaths();
+        self.take_names();
+        self.take_strays();
+    }
+
     /// Looks up every name that came or went.
     pub(crate) fn take_names(&mut self) {
         if std::mem::take(&mut self.hints.above) {
@@ -59,7 +66,7 @@ impl<W: World> Monitor<W> {
 
     /// Of a directory that is dead, all bearers of all names are dead.
     fn take_names_of_dead(&mut self, dir: NodeKey, names: IndexMap<Box<[u8]>, Records>) {
-        if !self.goes_deeper(dir) {
+        if !self.goes_deeper(dir) || self.marked {
             return;
         }
         for (name, records) in names {
@@ -102,6 +109,7 @@ impl<W: World> Monitor<W> {
         let known = self.books.child(dir, name);
         let known_ahead = known.and_then(|key| self.books.get(key)).map(|node| node.ahead);
         let ahead = known_ahead.unwrap_or_else(|| self.take_ahead(dir, name));
+        let learned_from = if self.marked { LearnedFrom::Fanotify } else { LearnedFrom::Parent };
         let found = match &looked_up {
             Err(errno) if is_gone(*errno) => Found::Nothing,
             Err(_) => {
@@ -114,13 +122,22 @@ impl<W: World> Monitor<W> {
                 if is { Found::Known } else { Found::New }
             }
         };
-        let (unnamed, ahead) = names::account(ahead, records, found);
+        let (unnamed, ahead) = match self.marked {
+            true => {
+                // The record of its death will name it.
+                if found == Found::Nothing && known.is_none() {
+                    self.deaths.note_vanished(dir);
+                }
+                (0, Ahead::NO)
+            }
+            false => names::account(ahead, records, found),
+        };
         if found == Found::Known {
             if let Some(node) = known.and_then(|key| self.books.get_mut(key)) {
                 node.ahead = ahead;
             }
         } else if let Some(key) = known {
-            self.bury_tree(key, LearnedFrom::Parent);
+            self.bury_tree(key, learned_from);
             self.take_ahead(dir, name);
         }
         for _ in 0..unnamed {
@@ -142,11 +159,18 @@ impl<W: World> Monitor<W> {
 
     /// One was born here and gone before it could be opened.
     fn tell_unnamed(&mut self, dir: NodeKey, name: &[u8]) {
+        if let Some(key) = self.enter_dead(dir, name, 0) {
+            self.tell_death(key, LearnedFrom::Parent);
+        }
+    }
+
+    /// Puts into the books one that was never found alive. Its death is still to be told.
+    pub(crate) fn enter_dead(&mut self, dir: NodeKey, name: &[u8], id: u64) -> Option<NodeKey> {
         self.begin_kin(dir);
         self.touched.insert(dir);
         let n = self.books.next_instance();
-        let Some(parent) = self.books.get_mut(dir) else { return };
-        let mut node = Node::new(n, 0, parent.root, self.now_ns);
+        let parent = self.books.get(dir)?;
+        let mut node = Node::new(n, id, parent.root, self.now_ns);
         node.depth = parent.depth + 1;
         node.parent = Some(dir);
         node.name = name.into();
@@ -154,8 +178,12 @@ impl<W: World> Monitor<W> {
         node.flags.dead = true;
         let key = self.books.insert_apart(node);
         self.untold.touch(&mut self.books, key);
+        Some(key)
+    }
+
+    pub(crate) fn tell_death(&mut self, key: NodeKey, learned_from: LearnedFrom) {
         self.untold.push_removal(&self.books, key);
-        self.losses.push(Loss { key, file: None, learned_from: LearnedFrom::Parent });
+        self.losses.push(Loss { key, file: None, learned_from });
     }
 
     /// Takes a newborn, an open directory, and all below it into the books.
@@ -167,6 +195,9 @@ impl<W: World> Monitor<W> {
         stat: Stat,
         ahead: Ahead,
     ) {
+        if self.has_died_since(dir, stat.id) {
+            return self.world.close(handle);
+        }
         match self.enter(dir, name, stat, ahead) {
             Some(key) => self.settle_in(key, handle),
             None => self.world.close(handle),
@@ -187,7 +218,7 @@ impl<W: World> Monitor<W> {
         node.name = name.into();
         node.born_ns = self.now_ns;
         node.flags.existing = existing;
-        node.ahead = earlier.and(ahead);
+        node.ahead = if self.marked { Ahead::NO } else { earlier.and(ahead) };
         let key = self.books.insert(node);
         self.untold.touch(&mut self.books, key);
         Some(key)
@@ -202,6 +233,7 @@ impl<W: World> Monitor<W> {
         }
         while let Some((parent, names)) = below.pop_front() {
             let Ok(Some(mut dir)) = self.open(parent) else { continue };
+            self.has_died_since(parent, 0);
             let mut met = false;
             for (name, id) in names {
                 if self.books.living(parent).is_none() || self.books.child(parent, &name).is_some()
@@ -275,7 +307,7 @@ impl<W: World> Monitor<W> {
     }
 
     pub(crate) fn watch_directory(&mut self, key: NodeKey, dir: &mut W::Dir) {
-        if !self.notified {
+        if !self.notified || self.marked {
             return;
         }
         match self.world.watch(dir) {
@@ -325,6 +357,7 @@ impl<W: World> Monitor<W> {
         for dead in self.books.subtree(key).into_iter().rev() {
             let names = self.hints.take_names_in(dead);
             self.take_names_of_dead(dead, names);
+            self.take_deaths_in(dead);
             self.unwatch_node(dead);
             self.close_account(dead);
             let Some(node) = self.books.get_mut(dead).filter(|node| !node.flags.dead) else {
@@ -341,9 +374,8 @@ impl<W: World> Monitor<W> {
             }
             self.books.bury(dead);
             self.rests.swap_remove(&dead);
-            self.untold.push_removal(&self.books, dead);
-            let learned_from = if dead == key { learned_from } else { LearnedFrom::Lookup };
-            self.losses.push(Loss { key: dead, file: None, learned_from });
+            self.tell_death(dead, if dead == key { learned_from } else { LearnedFrom::Lookup });
+            self.expect_death(dead);
         }
         if !self.ahead.is_empty() {
             let books = &self.books;

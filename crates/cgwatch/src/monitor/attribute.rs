@@ -134,7 +134,7 @@ impl<W: World> Monitor<W> {
 
     /// Some may have lived and died here that nobody tells of.
     fn misses_births(&self, key: NodeKey) -> bool {
-        self.births_missed || self.books.living(key).is_none_or(|node| node.wd.is_none())
+        self.births_missed || !self.hears_of_births(key)
     }
 
     /// Says of which files it cannot be known what was not seen.
@@ -147,9 +147,9 @@ impl<W: World> Monitor<W> {
             for file in self.schemas.files() {
                 let spec = self.schemas.spec(file);
                 let its = loss.file.is_none_or(|lost| lost == file);
-                let had = match node.id {
-                    0 => spec.seen, // it may have had any that there is
-                    _ => node.files.iter().any(|f| f.file == file),
+                let had = match node.flags.settled {
+                    false => spec.seen, // it may have had any that there is
+                    true => node.files.iter().any(|f| f.file == file),
                 };
                 if spec.states || !spec.name.ends_with(".events") || !its || !had {
                     continue;

@@ -3,7 +3,8 @@
 //! Invariants:
 //! * A node is in `named` and in its parent's chain of children exactly while it is alive. A dead
 //!   one stays until its removal has been told.
-//! * `named` finds a living child by its parent and name; `watches` finds what a watch is on.
+//! * `named` finds a living child by its parent and name; `watches` finds what a watch is on; `ids`
+//!   finds a living node by its id, where that is asked for.
 //! * Counters are `u64` and all sums wrap, so a difference read as `i64` is right even if a sum is
 //!   not what the kernel meant by it.
 
@@ -157,6 +158,7 @@ pub(crate) struct Books {
     named: HashTable<NodeKey>,
     hasher: RandomState,
     watches: HashMap<Wd, Watched>,
+    ids: Option<HashMap<u64, NodeKey>>,
     born: u64,
     alive: usize,
     unwatched: usize,
@@ -176,6 +178,16 @@ impl Books {
         self.nodes.get(key).filter(|node| !node.flags.dead)
     }
 
+    /// From now on nodes are found by their ids too.
+    pub(crate) fn index_ids(&mut self) {
+        self.ids = Some(HashMap::new());
+    }
+
+    /// The living node with this id.
+    pub(crate) fn with_id(&self, id: u64) -> Option<NodeKey> {
+        self.ids.as_ref()?.get(&id).copied()
+    }
+
     /// The number of the next instance.
     pub(crate) fn next_instance(&mut self) -> u64 {
         self.born += 1;
@@ -188,10 +200,19 @@ impl Books {
 
     /// A node without place in the tree: a watched root, or one that was gone before it was found.
     pub(crate) fn insert_apart(&mut self, node: Node) -> NodeKey {
-        if !node.flags.dead {
-            self.alive += 1;
+        let (id, dead) = (node.id, node.flags.dead);
+        let key = self.nodes.insert(node);
+        if !dead {
+            self.enliven(key, id);
         }
-        self.nodes.insert(node)
+        key
+    }
+
+    fn enliven(&mut self, key: NodeKey, id: u64) {
+        self.alive += 1;
+        if let Some(ids) = &mut self.ids {
+            ids.insert(id, key);
+        }
     }
 
     /// A living child of `node.parent`.
@@ -200,8 +221,9 @@ impl Books {
         let hash = self.hash(parent, &node.name);
         let next = self.nodes.get(parent).and_then(|p| p.first_child);
         node.next = next;
-        self.alive += 1;
+        let id = node.id;
         let key = self.nodes.insert(node);
+        self.enliven(key, id);
         if let Some(next) = next.and_then(|next| self.nodes.get_mut(next)) {
             next.previous = Some(key);
         }
@@ -254,6 +276,12 @@ impl Books {
         self.alive -= 1;
         if node.flags.unwatched {
             self.unwatched -= 1;
+        }
+        if let Some(ids) = &mut self.ids {
+            ids.remove(&node.id);
+            if ids.len() * 8 < ids.capacity() {
+                ids.shrink_to(ids.len() * 2);
+            }
         }
         let (next, previous) = (node.next.take(), node.previous.take());
         let Some(parent) = node.parent else { return };

@@ -16,11 +16,20 @@ use crate::world::Notification;
 /// As many names as the kernel's queue holds by default, four times.
 const MANY: usize = 1 << 16;
 
+/// A cgroup that died, by a record that bears its id.
+#[derive(Debug)]
+pub(crate) struct Death {
+    pub(crate) id: u64,
+    pub(crate) name: Box<[u8]>,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Hints {
     /// Names that came or went, by the watched directory.
     pub(crate) names: IndexMap<NodeKey, IndexMap<Box<[u8]>, Records>>,
-    /// How many they are.
+    /// Cgroups that died, by the id of the directory they were in.
+    pub(crate) deaths: IndexMap<u64, Vec<Death>>,
+    /// How many names and deaths there are.
     many: usize,
     /// Event files that changed.
     pub(crate) wakes: Set<(NodeKey, FileId)>,
@@ -36,6 +45,7 @@ pub(crate) struct Hints {
 impl Hints {
     pub(crate) fn is_empty(&self) -> bool {
         self.names.is_empty()
+            && self.deaths.is_empty()
             && self.wakes.is_empty()
             && self.suspects.is_empty()
             && self.controls.is_empty()
@@ -48,12 +58,9 @@ impl Hints {
             Notification::Created(wd, name) => self.take_name(books.watched(wd), name, true),
             Notification::Deleted(wd, name) => self.take_name(books.watched(wd), name, false),
             Notification::Written(wd, name) => {
-                let Some(Watched::Directory(key)) = books.watched(wd) else { return };
-                match name {
-                    b"cgroup.subtree_control" => self.controls.insert((key, false)),
-                    b"cgroup.type" => self.controls.insert((key, true)),
-                    _ => false,
-                };
+                if let Some(Watched::Directory(key)) = books.watched(wd) {
+                    self.take_written(key, name);
+                }
             }
             Notification::Modified(wd) => {
                 if let Some(Watched::File(key, file)) = books.watched(wd) {
@@ -69,6 +76,37 @@ impl Hints {
                 }
             }
             Notification::Overflow => self.overflow = true,
+            Notification::CreatedIn(parent, name) => {
+                let on = books.with_id(parent).map(Watched::Directory);
+                self.take_name(on, name, true);
+            }
+            Notification::DeletedIn { parent, name, id } => {
+                self.deaths.entry(parent).or_default().push(Death { id, name: name.into() });
+                self.count_one();
+            }
+            Notification::WrittenIn(parent, name) => {
+                if let Some(key) = books.with_id(parent) {
+                    self.take_written(key, name);
+                }
+            }
+        }
+    }
+
+    fn take_written(&mut self, dir: NodeKey, name: &[u8]) {
+        match name {
+            b"cgroup.subtree_control" => self.controls.insert((dir, false)),
+            b"cgroup.type" => self.controls.insert((dir, true)),
+            _ => false,
+        };
+    }
+
+    fn count_one(&mut self) {
+        self.many += 1;
+        if self.many > MANY {
+            self.names.clear();
+            self.deaths.clear();
+            self.many = 0;
+            self.overflow = true;
         }
     }
 
@@ -76,14 +114,12 @@ impl Hints {
         match on {
             Some(Watched::Directory(key)) => {
                 let records = self.names.entry(key).or_default().entry(name.into());
-                self.many += usize::from(matches!(records, Entry::Vacant(_)));
+                let is_new = matches!(records, Entry::Vacant(_));
                 records
                     .and_modify(|records| records.push(birth))
                     .or_insert_with(|| Records::one(birth));
-                if self.many > MANY {
-                    self.names.clear();
-                    self.many = 0;
-                    self.overflow = true;
+                if is_new {
+                    self.count_one();
                 }
             }
             Some(Watched::AboveRoots) => self.above |= !birth,
@@ -107,8 +143,8 @@ impl Hints {
         &mut self,
         depth: impl Fn(NodeKey) -> u32,
     ) -> IndexMap<NodeKey, IndexMap<Box<[u8]>, Records>> {
-        self.many = 0;
         let mut names = std::mem::take(&mut self.names);
+        self.many = self.deaths.values().map(Vec::len).sum();
         names.sort_by_cached_key(|key, _| std::cmp::Reverse(depth(*key)));
         names
     }
@@ -120,6 +156,17 @@ impl Hints {
         names
     }
 
+    pub(crate) fn has_died(&self, parent: u64, id: u64) -> bool {
+        self.deaths.get(&parent).is_some_and(|deaths| deaths.iter().any(|death| death.id == id))
+    }
+
+    /// The deaths in the directory with this id.
+    pub(crate) fn take_deaths_in(&mut self, parent: u64) -> Vec<Death> {
+        let deaths = self.deaths.swap_remove(&parent).unwrap_or_default();
+        self.many = self.many.saturating_sub(deaths.len());
+        deaths
+    }
+
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
@@ -129,6 +176,9 @@ impl Hints {
     pub(crate) fn shrink(&mut self) {
         if self.names.is_empty() && self.names.capacity() > 1024 {
             self.names.shrink_to_fit();
+        }
+        if self.deaths.is_empty() && self.deaths.capacity() > 16 {
+            self.deaths.shrink_to_fit();
         }
         if self.wakes.is_empty() && self.wakes.capacity() > 1024 {
             self.wakes.shrink_to_fit();

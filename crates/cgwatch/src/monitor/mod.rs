@@ -15,6 +15,7 @@ mod arrivals;
 mod attribute;
 mod books;
 mod cancelled;
+mod deaths;
 #[cfg(test)]
 mod fake;
 mod files;
@@ -39,6 +40,7 @@ use rustix::io::Errno;
 
 use self::{
     books::{Books, NodeKey},
+    deaths::Deaths,
     hints::Hints,
     names::Ahead,
     roots::WatchedRoot,
@@ -48,7 +50,7 @@ use self::{
     untold::{Entry, Untold},
 };
 use crate::{
-    Error, Event, EventKind, GapReason, Options, Snapshot, Usage,
+    Error, Event, EventKind, GapReason, Options, Snapshot, Strategy, Usage,
     world::{MountOptions, World},
 };
 
@@ -64,6 +66,9 @@ pub(crate) struct Monitor<W: World> {
     options: Options,
     /// Notifications are used; else everything is swept.
     notified: bool,
+    /// A mark on the superblock tells of births and deaths; else a watch on each directory.
+    marked: bool,
+    deaths: Deaths,
     schemas: Schemas,
     books: Books,
     roots: Vec<WatchedRoot>,
@@ -112,11 +117,14 @@ pub(crate) fn is_gone(errno: Errno) -> bool {
 }
 
 impl<W: World> Monitor<W> {
-    pub(crate) fn new(world: W, options: Options, notified: bool) -> Result<Self, Error> {
+    pub(crate) fn new(world: W, options: Options, strategy: Strategy) -> Result<Self, Error> {
         let schemas = Schemas::new(&options.files)?;
+        let marked = strategy == Strategy::Fanotify;
         let mut this = Self {
             world,
-            notified,
+            notified: marked || strategy == Strategy::Inotify,
+            marked,
+            deaths: Deaths::default(),
             schemas,
             books: Books::default(),
             roots: Vec::new(),
@@ -147,6 +155,9 @@ impl<W: World> Monitor<W> {
             path: Vec::new(),
             options,
         };
+        if marked {
+            this.books.index_ids();
+        }
         this.mount = this.world.mount_options();
         this.host_kills = this.world.host_oom_kills();
         this.look_at_clock();
@@ -186,7 +197,7 @@ impl<W: World> Monitor<W> {
             if std::mem::take(&mut self.hints.overflow) {
                 self.reconcile(GapReason::QueueOverflow);
             }
-            self.take_names();
+            self.take_lives();
             self.take_suspects();
             self.take_controls();
             self.take_wakes();

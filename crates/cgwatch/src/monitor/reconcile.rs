@@ -14,6 +14,7 @@ impl<W: World> Monitor<W> {
         // Hints from before say nothing any more that the comparison does not find.
         self.hints.clear();
         self.ahead.clear();
+        self.deaths.forget_strays();
         self.check_roots(LearnedFrom::Reconcile);
         let mut all: Vec<NodeKey> = self.roots.iter().map(|root| root.key).collect();
         let mut at = 0;

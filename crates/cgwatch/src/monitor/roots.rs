@@ -150,7 +150,7 @@ impl<W: World> Monitor<W> {
     }
 
     fn watch_above(&mut self, base: usize, path: &[u8]) -> Option<Wd> {
-        if !self.notified || path.is_empty() {
+        if !self.notified || self.marked || path.is_empty() {
             return None;
         }
         let above = path.iter().rposition(|&byte| byte == b'/').map_or(&b""[..], |at| &path[..at]);

@@ -129,9 +129,8 @@ impl<W: World> Monitor<W> {
             if self.drain().is_err() || self.hints.overflow {
                 return false;
             }
-            self.take_names();
-            if self.books.get(parent).is_some_and(|node| node.wd.is_none()) {
-                // Nobody tells of births here.
+            self.take_all_lives();
+            if !self.hears_of_births(parent) {
                 self.compare_children(parent, Ahead::NO, LearnedFrom::Lookup);
             }
             self.read_children(parent, files);
@@ -142,7 +141,7 @@ impl<W: World> Monitor<W> {
             }
         }
         if self.drain().is_ok() && !self.hints.overflow {
-            self.take_names();
+            self.take_all_lives();
             self.read_children(parent, files);
         }
         false

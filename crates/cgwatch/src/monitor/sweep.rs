@@ -76,6 +76,7 @@ impl<W: World> Monitor<W> {
         let interval = self.interval_ns();
         self.sweep.due_ns = if self.sweep.left.is_empty() {
             self.sweep.left.shrink_to_fit();
+            self.deaths.age();
             self.sweep.began_ns.saturating_add(interval).max(now.saturating_add(rest))
         } else {
             now.saturating_add(rest)
@@ -95,7 +96,7 @@ impl<W: World> Monitor<W> {
             }
             _ => None,
         };
-        let watched = self.books.get(key).is_some_and(|node| node.wd.is_some());
+        let watched = self.hears_of_births(key);
         if !watched || there != Some(known) {
             let ahead = if watched { Ahead::SURE } else { Ahead::NO };
             self.compare_children(key, ahead, LearnedFrom::Sweep);

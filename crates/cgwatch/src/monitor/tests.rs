@@ -10,7 +10,7 @@ use super::{
     Monitor,
     fake::{FakeWorld, Hierarchy, KEYS},
 };
-use crate::{Depth, Event, EventKind, Options};
+use crate::{Depth, Event, EventKind, Options, Strategy};
 
 /// A monitor over a world that the test can move, and what it has told.
 struct Run {
@@ -21,8 +21,9 @@ struct Run {
 
 impl Run {
     fn new(hierarchy: Hierarchy, options: Options, notified: bool) -> Self {
+        let strategy = if notified { Strategy::Inotify } else { Strategy::Sweep };
         let world = Rc::new(RefCell::new(hierarchy));
-        let monitor = Monitor::new(FakeWorld(world.clone()), options, notified).unwrap();
+        let monitor = Monitor::new(FakeWorld(world.clone()), options, strategy).unwrap();
         Self { world, monitor, events: Vec::new() }
     }
 

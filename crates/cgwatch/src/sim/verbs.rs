@@ -24,7 +24,7 @@ const PAGE: usize = 4096;
 /// When the virtual boot was: 2026-01-01 00:00:00 UTC.
 const BOOT_UNIX_NS: i64 = 1_767_225_600_000_000_000;
 
-fn errno(error: kernfs::Error) -> Errno {
+pub(super) fn errno(error: kernfs::Error) -> Errno {
     error.errno()
 }
 
@@ -236,6 +236,12 @@ impl World for SimWorld {
             self.hierarchy.drain();
         }
         self.notifications.resize(NOTIFICATIONS, 0);
+        if self.mark.is_some() {
+            self.call();
+        }
+        if let Some(mark) = &self.mark {
+            mark.drain(&mut self.notifications, each)?;
+        }
         loop {
             self.call();
             let Some(inotify) = &self.inotify else { return Ok(()) };
@@ -268,7 +274,8 @@ impl World for SimWorld {
         loop {
             self.call();
             self.hierarchy.drain();
-            let queued = self.inotify.as_ref().is_some_and(|inotify| inotify.queued() > 0);
+            let queued = self.inotify.as_ref().is_some_and(|inotify| inotify.queued() > 0)
+                || self.mark.as_ref().is_some_and(|mark| mark.queued() > 0);
             if queued || self.hierarchy.now() >= until {
                 return Ok(());
             }

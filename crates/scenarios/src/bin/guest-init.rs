@@ -69,11 +69,13 @@ fn run_guest() -> Result<()> {
     let wanted = std::env::args().find_map(|word| word.strip_prefix("--only=").map(str::to_owned));
     let wanted = Glob::new(wanted.as_deref().unwrap_or("*"))?.compile_matcher();
     let mut count = 1;
-    for scenario in scenarios::all().iter().filter(|scenario| wanted.is_match(scenario.name)) {
-        writeln!(results, "CGWATCH-BEGIN {}", scenario.name)?;
+    for scenario in scenarios::all().iter().filter(|scenario| wanted.is_match(scenario.full_name()))
+    {
+        let name = scenario.full_name();
+        writeln!(results, "CGWATCH-BEGIN {name}")?;
         let outcome = scenarios::run_in_child(scenario, &environment);
         reap_orphans();
-        report(&mut results, scenario.name, &outcome)?;
+        report(&mut results, &name, &outcome)?;
         count += 1;
     }
     writeln!(results, "CGWATCH-END {count}")?;

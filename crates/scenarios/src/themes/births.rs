@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cgwatch::{Depth, Event, Options, Watcher};
+use cgwatch::{Depth, Event, Options};
 use contract::{awaited, hold_against};
 
 use super::judge;
@@ -125,7 +125,7 @@ fn strange_names(environment: &Environment) -> Result<(), Failure> {
 fn below_the_depth(environment: &Environment) -> Result<(), Failure> {
     for depth in 0..3_usize {
         let tree = Tree::plant(environment)?;
-        let mut watcher = Watcher::new(Options::new())?;
+        let mut watcher = environment.watcher(Options::new())?;
         watcher.add(tree.path(), Depth::AtMost(depth as u16))?;
         let recording = Recording::of(environment, watcher);
         for round in 0..5 {

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cgwatch::{Depth, Options, Watcher};
+use cgwatch::{Depth, Options};
 use linux_notify::inotify::{Inotify, Mask, Wd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -126,7 +126,7 @@ fn hard_reading(environment: &Environment, tree: &Tree) -> Result<(), Failure> {
     let over = AtomicBool::new(false);
     let reader = || -> Result<usize, Failure> {
         let mut readings = 0;
-        let mut watcher = Watcher::new(Options::new().files(FILES))?;
+        let mut watcher = environment.watcher(Options::new().files(FILES))?;
         while !over.load(Ordering::Acquire) {
             watcher.add(tree.path(), Depth::All)?;
             while watcher.next()?.is_some() {}

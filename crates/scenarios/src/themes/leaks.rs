@@ -74,7 +74,7 @@ impl Lives<'_> {
 fn after_many_lives(environment: &Environment) -> Result<(), Failure> {
     let patience = environment.patience();
     let tree = Tree::plant(environment)?;
-    let mut watcher = Watcher::new(Options::new())?;
+    let mut watcher = environment.watcher(Options::new())?;
     watcher.add(tree.path(), Depth::All)?;
     while watcher.next()?.is_some() {}
     let mut lives = Lives { tree: &tree, watcher, birth: 0 };

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cgwatch::{Depth, Event, EventKind, GapReason, Options, Watcher};
+use cgwatch::{Depth, Event, EventKind, GapReason, Options};
 use contract::{Breach, hold, numbered};
 
 use crate::{
@@ -146,7 +146,7 @@ fn takes_nothing(environment: &Environment) -> Result<(), Failure> {
     let births = environment.scale(10_000, 400);
     let tree = Tree::plant(environment)?;
     let mut load = Load::new(&tree, births)?;
-    let mut watcher = Watcher::new(Options::new().untold_pairs(64))?;
+    let mut watcher = environment.watcher(Options::new().untold_pairs(64))?;
     watcher.add(tree.path(), Depth::All)?;
     let mut events = Vec::new();
     while let Some(event) = watcher.next()? {

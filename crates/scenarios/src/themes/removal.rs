@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cgwatch::{Depth, Options, Watcher};
+use cgwatch::{Depth, Options};
 use contract::{complete, every_birth, hold, hold_against};
 use rustix::{
     fs::{Mode, OFlags},
@@ -92,7 +92,7 @@ fn of_the_root(environment: &Environment) -> Result<(), Failure> {
     for populated in [false, true] {
         let branch = tree.make_all("root/child")?;
         let [root, child] = branch.as_slice() else { return Err(Failure::broken("two")) };
-        let mut watcher = Watcher::new(Options::new())?;
+        let mut watcher = environment.watcher(Options::new())?;
         watcher.add(&root.directory, Depth::All)?;
         let recording = Recording::of(environment, watcher);
         recording.until_appeared(child)?;
@@ -118,7 +118,7 @@ fn under_a_subtree(environment: &Environment) -> Result<(), Failure> {
     let tree = Tree::plant(environment)?;
     let branch = tree.make_all("outside/root")?;
     let [outside, root] = branch.as_slice() else { return Err(Failure::broken("two")) };
-    let mut watcher = Watcher::new(Options::new())?;
+    let mut watcher = environment.watcher(Options::new())?;
     watcher.add(&root.directory, Depth::All)?;
     let recording = Recording::of(environment, watcher);
     for round in 0..environment.scale(50, 5) {
@@ -189,7 +189,7 @@ fn two_mounts(environment: &Environment) -> Result<(), Failure> {
     let second = SecondMount::new(environment)?;
     let tree = Tree::plant(environment)?;
     let name = tree.path().file_name().map(Path::new).unwrap_or(Path::new(""));
-    let mut watcher = Watcher::new(Options::new())?;
+    let mut watcher = environment.watcher(Options::new())?;
     watcher.add(&second.0.join(name), Depth::All)?;
     let there = Recording::of(environment, watcher);
     let here = Recording::of_tree(environment, &tree, Options::new())?;

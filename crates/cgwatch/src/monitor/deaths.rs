@@ -1,0 +1,194 @@
+//! Deaths as the mark on the superblock tells them: the record bears the id of what died, so it is
+//! the truth, also of one that was never found.
+//!
+//! Births need no such accounting: a CREATE is a hint that is looked up, and what was gone by then
+//! has a death of its own. So each cgroup is told once, by its id:
+//! * A death whose id the books know ends that one.
+//! * One that was found dead otherwise is told already; its record is *due*, and says nothing more.
+//! * Any other was born and gone unseen. If the directory it was in is known, it is told at once. If
+//!   not, that directory is outside of what is watched, or was itself born and gone unseen: then
+//!   the record is a *stray* until the directory's own death shows where both of them lay.
+
+use indexmap::IndexMap;
+
+use super::{Monitor, Set, books::NodeKey, hints::Death, is_gone};
+use crate::{LearnedFrom, world::World};
+
+#[derive(Debug, Default)]
+pub(crate) struct Deaths {
+    /// What died in directories that are dead too and not known yet, by their ids.
+    strays: IndexMap<u64, Vec<Death>>,
+    /// Told already, and their records still to come: those of this sweep and of the one before.
+    /// Older ones were lost to an overflow.
+    due: [Set<u64>; 2],
+    /// Directories in which a newborn was gone when it was looked up. Its record may not have been
+    /// written yet.
+    vanished: Set<NodeKey>,
+}
+
+impl Deaths {
+    /// A sweep is complete.
+    pub(crate) fn age(&mut self) {
+        self.due.swap(0, 1);
+        self.due[0] = Set::default();
+    }
+
+    /// Records were lost.
+    pub(crate) fn forget_strays(&mut self) {
+        self.strays.clear();
+    }
+
+    pub(crate) fn note_vanished(&mut self, dir: NodeKey) {
+        self.vanished.insert(dir);
+    }
+
+    fn was_due(&mut self, id: u64) -> bool {
+        self.due.iter_mut().any(|due| due.swap_remove(&id))
+    }
+
+    /// Gives back what a storm had filled.
+    fn shrink(&mut self) {
+        const SPARE: usize = 16;
+        for due in self.due.iter_mut().filter(|due| due.is_empty() && due.capacity() > SPARE) {
+            due.shrink_to_fit();
+        }
+        if self.strays.is_empty() && self.strays.capacity() > SPARE {
+            self.strays.shrink_to_fit();
+        }
+    }
+
+    /// What died in a directory lies outside of what is watched, and all below that.
+    fn drop_strays(&mut self, outside: Vec<Death>) {
+        let mut waiting = outside;
+        while let Some(death) = waiting.pop() {
+            waiting.extend(self.strays.swap_remove(&death.id).unwrap_or_default());
+        }
+    }
+}
+
+impl<W: World> Monitor<W> {
+    /// The kernel tells of every birth and death in this directory.
+    pub(crate) fn hears_of_births(&self, key: NodeKey) -> bool {
+        self.books.living(key).is_some_and(|node| self.marked || node.wd.is_some())
+    }
+
+    /// Tells of the deaths in directories that the books know. To be done before names are looked
+    /// up, so that the bearers of one name are told in their order, as far as that can be.
+    pub(crate) fn take_deaths(&mut self) {
+        let parents = self.hints.deaths.keys().filter_map(|id| self.books.with_id(*id));
+        let mut parents: Vec<NodeKey> = parents.collect();
+        // The deepest first: a directory's own death comes after all that happened in it.
+        let depth = |key: &NodeKey| self.books.get(*key).map_or(0, |node| node.depth);
+        parents.sort_by_cached_key(|key| std::cmp::Reverse(depth(key)));
+        for parent in parents {
+            self.take_deaths_in(parent);
+        }
+    }
+
+    /// Takes in every birth and death that has happened by now, also those whose record is just being
+    /// written: rmdir(2) takes a cgroup away before it tells, but holds the directory's lock all the
+    /// while, for which a listing waits.
+    pub(crate) fn take_all_lives(&mut self) {
+        const TRIES: usize = 8;
+        self.take_lives();
+        for _ in 0..TRIES {
+            if self.deaths.vanished.is_empty() {
+                return;
+            }
+            for dir in std::mem::take(&mut self.deaths.vanished) {
+                if let Ok(Some(mut handle)) = self.open(dir) {
+                    let _ = self.world.list(&mut handle, &mut |_, _, _| {});
+                    self.world.close(handle);
+                }
+            }
+            if self.drain().is_err() || self.hints.overflow {
+                return;
+            }
+            self.take_lives();
+        }
+    }
+
+    /// Whether one that was found in a directory has died since, and is told. The earlier bearers of
+    /// its name have died before it was born, so that their records are there: they are told first.
+    pub(crate) fn has_died_since(&mut self, dir: NodeKey, id: u64) -> bool {
+        if !self.marked || self.drain().is_err() {
+            return false;
+        }
+        let parent = self.books.get(dir).map_or(0, |node| node.id);
+        let died = self.hints.has_died(parent, id);
+        self.take_deaths_in(dir);
+        died
+    }
+
+    /// Tells of the other deaths, or keeps them, once every name was looked up.
+    pub(crate) fn take_strays(&mut self) {
+        while let Some(&parent) = self.hints.deaths.keys().next() {
+            match self.books.with_id(parent) {
+                Some(key) => self.take_deaths_in(key),
+                None => self.take_strays_in(parent),
+            }
+        }
+        self.deaths.shrink();
+    }
+
+    /// Tells of the deaths in one directory that the books know.
+    pub(crate) fn take_deaths_in(&mut self, dir: NodeKey) {
+        let Some(id) = self.books.get(dir).map(|node| node.id).filter(|_| self.marked) else {
+            return;
+        };
+        for death in self.hints.take_deaths_in(id) {
+            if !self.bury_known(&death) && self.goes_deeper(dir) && !self.taking_baseline {
+                self.tell_unseen(dir, &death);
+            }
+        }
+    }
+
+    /// Ends the one with this id, unless that has been told. `false`: it was never known.
+    fn bury_known(&mut self, death: &Death) -> bool {
+        if let Some(key) = self.books.with_id(death.id) {
+            self.bury_tree(key, LearnedFrom::Fanotify);
+        }
+        self.deaths.was_due(death.id)
+    }
+
+    /// One was born and gone unseen, and perhaps others in it.
+    fn tell_unseen(&mut self, dir: NodeKey, death: &Death) {
+        let Some(key) = self.enter_dead(dir, &death.name, death.id) else { return };
+        let mut inside = self.deaths.strays.swap_remove(&death.id).unwrap_or_default();
+        inside.extend(self.hints.take_deaths_in(death.id));
+        if self.goes_deeper(key) {
+            for death in &inside {
+                self.tell_unseen(key, death);
+            }
+        }
+        self.tell_death(key, LearnedFrom::Fanotify);
+    }
+
+    /// What died in a directory that the books do not know.
+    fn take_strays_in(&mut self, parent: u64) {
+        let mut unknown = self.hints.take_deaths_in(parent);
+        unknown.retain(|death| !self.bury_known(death)); // a watched root lies in such a one
+        if unknown.is_empty() {
+            return;
+        }
+        let base = self.roots.first().map(|root| root.base);
+        match base.map(|base| self.world.open_known(base, b"", parent)) {
+            Some(Err(errno)) if is_gone(errno) => {
+                self.deaths.strays.entry(parent).or_default().extend(unknown);
+            }
+            Some(Ok(dir)) => {
+                self.world.close(dir);
+                self.deaths.drop_strays(unknown);
+            }
+            _ => self.deaths.drop_strays(unknown),
+        }
+    }
+
+    /// A death is being told; its record may not have been read yet.
+    pub(crate) fn expect_death(&mut self, key: NodeKey) {
+        let id = self.books.get(key).map_or(0, |node| node.id);
+        if self.marked && id != 0 {
+            self.deaths.due[0].insert(id);
+        }
+    }
+}
