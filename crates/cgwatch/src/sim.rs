@@ -172,7 +172,7 @@ impl SimWorld {
     /// Watches charged to this view at present.
     #[must_use]
     pub fn watches(&self) -> u64 {
-        self.account.as_ref().map_or(0, |account| account.marks())
+        self.account.as_ref().map_or(0, |account| account.marks()) - u64::from(self.mark.is_some())
     }
 
     fn start_inotify(&mut self) -> Result<(), Error> {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use cgroup_sim::{Controllers, Event as Counted};
-use cgwatch::{Confidence, Depth, Event, EventKind, GapReason, Options, Snapshot};
+use cgwatch::{Confidence, Depth, Event, EventKind, GapReason, Options, Snapshot, Strategy};
 use contract::{Breach, Life, Rule, Truth, balance, blame, hold_against, sums};
 use kernfs::Profile;
 
@@ -47,7 +47,8 @@ pub(crate) fn at_rest(course: &Course) -> Rule {
     let living = truth.lives.iter().filter(|(_, life)| !life.ended);
     let mut alive = 0;
     // The directory above the root has one too, as long as there is the root.
-    let mut watches = u64::from(!course.plan.whole && !course.watcher.has_ended());
+    let marked = course.plan.strategy == Strategy::Fanotify;
+    let mut watches = u64::from(!course.plan.whole && !course.watcher.has_ended() && !marked);
     for (id, life) in living {
         alive += 1;
         let path = String::from_utf8_lossy(&life.path);
@@ -60,7 +61,7 @@ pub(crate) fn at_rest(course: &Course) -> Rule {
             Depth::AtMost(most) => level < usize::from(most),
             _ => true,
         };
-        watches += u64::from(deeper || level == 0);
+        watches += u64::from((deeper || level == 0) && !marked);
         for file in Options::DEFAULT_FILES {
             let real = course.values(*id, file);
             watches += u64::from(real.is_some());
