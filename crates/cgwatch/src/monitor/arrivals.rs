@@ -126,6 +126,7 @@ impl<W: World> Monitor<W> {
             true => {
                 // The record of its death will name it.
                 if found == Found::Nothing && known.is_none() {
+                    self.begin_kin(dir);
                     self.deaths.note_vanished(dir);
                 }
                 (0, Ahead::NO)
@@ -270,6 +271,9 @@ impl<W: World> Monitor<W> {
         self.add_listed_files(key, &mut dir, listing.as_ref());
         if self.taking_baseline {
             self.learn_history(key, &mut dir);
+        } else if self.marked && self.has_counted(key) {
+            // Perhaps children that are gone already, of which the mark will tell.
+            self.begin_kin(key);
         }
         if let Some(node) = self.books.get_mut(key) {
             node.flags.settled = true;

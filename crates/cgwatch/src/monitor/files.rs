@@ -9,6 +9,7 @@ use super::{
     Monitor,
     books::{File, Kin, NodeKey, Watched},
     is_gone,
+    names::Ahead,
     reading::within,
     schema::FileId,
     settle::Loss,
@@ -226,13 +227,18 @@ impl<W: World> Monitor<W> {
         self.books.set_unwatched(key, false);
         let Some(node) = self.books.get(key) else { return };
         let wants_watch = node.depth == 0 || self.goes_deeper(key);
-        if self.notified && node.wd.is_none() && wants_watch {
+        let had_watch = node.wd.is_some();
+        if self.notified && !had_watch && wants_watch {
             self.watch_directory(key, dir);
         }
         self.check_watches(key, dir, learned_from);
         let all: Vec<FileId> = self.schemas.files().collect();
         self.read_files(key, dir, &all, learned_from);
         self.add_files(key, dir);
+        if !had_watch && self.books.living(key).is_some_and(|node| node.wd.is_some()) {
+            // Who was born before the watch was set is told of by nobody.
+            self.compare_children(key, Ahead::LISTED, learned_from);
+        }
     }
 
     /// Sets missing watches, and finds files that were replaced: watching the same inode gives the
@@ -322,13 +328,17 @@ impl<W: World> Monitor<W> {
         }
     }
 
+    /// Anything that may not all be its own.
+    pub(crate) fn has_counted(&self, key: NodeKey) -> bool {
+        let files = self.books.get(key).into_iter().flat_map(|node| &node.files);
+        let counted = |file: &&File| file.present && file.total.iter().any(|value| *value != 0);
+        files.filter(counted).any(|file| self.has_twin(file.file))
+    }
+
     /// A cgroup that existed at the start may have counts of children long dead: its `.local` twins
     /// tell what is its own. Where nothing was counted yet there is nothing to tell apart.
     pub(crate) fn learn_history(&mut self, key: NodeKey, dir: &mut W::Dir) {
-        let Some(node) = self.books.get_mut(key) else { return };
-        let counted = |file: &File| file.present && file.total.iter().any(|value| *value != 0);
-        let files: Vec<_> = node.files.iter().filter(|f| counted(f)).map(|f| f.file).collect();
-        if !files.iter().any(|file| self.has_twin(*file)) {
+        if !self.has_counted(key) {
             return;
         }
         if let Some(node) = self.books.get_mut(key) {

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use indexmap::IndexSet;
 
-use super::{Monitor, books::NodeKey, names::Ahead, schema::FileId};
+use super::{Monitor, books::NodeKey, is_gone, names::Ahead, schema::FileId};
 use crate::{GapReason, LearnedFrom, Values, world::World};
 
 /// What parents counted and nobody told.
@@ -171,9 +171,16 @@ impl<W: World> Monitor<W> {
         const TRIES: usize = 8;
         for _ in 0..TRIES {
             for &file in files {
-                let changed = self.read_total(parent, dir, file) == Ok(true);
-                if changed && !self.is_summed(file) {
-                    self.read_own(parent, dir, file);
+                match self.read_total(parent, dir, file) {
+                    Ok(true) if !self.is_summed(file) => {
+                        self.read_own(parent, dir, file);
+                    }
+                    // It died meanwhile, and is settled with its children, or a controller went.
+                    Err(errno) if is_gone(errno) => {
+                        self.check_node(parent, LearnedFrom::Lookup);
+                        return self.has_rest(parent);
+                    }
+                    _ => {}
                 }
             }
             if !self.has_rest(parent) && !self.is_ahead(parent) {
