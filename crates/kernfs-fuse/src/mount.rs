@@ -6,13 +6,15 @@ use std::{
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::{Path, PathBuf},
     sync::Arc,
-    thread::JoinHandle,
+    thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use fuser::{BackgroundSession, INodeNo, MountOption, Notifier, Session, SessionACL};
 use kernfs::{Answer, Listener, Node, Tree};
 use rustix::{
     fs::{CWD, Mode, OFlags},
+    io::Errno,
     mount::{MountFlags, OpenTreeFlags, UnmountFlags, mount_remount, open_tree, unmount},
 };
 
@@ -137,7 +139,7 @@ impl Mount {
         life: fn(&Arc<Shared>, &Kick),
     ) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
-        let thread = std::thread::Builder::new().name(name.into());
+        let thread = thread::Builder::new().name(name.into());
         let thread = thread.spawn(move || life(&shared, &kick)).map_err(Error::Thread)?;
         self.threads.push(thread);
         Ok(())
@@ -160,7 +162,14 @@ impl Mount {
                         | MountFlags::NOSUID
                         | MountFlags::NODEV
                         | MountFlags::NOEXEC;
-                    mount_remount(&self.path, flags, c"")?;
+                    // A client who tries to write at this moment is in the way, not for long; and
+                    // the server refuses him anyway.
+                    for _ in 0..100 {
+                        match mount_remount(&self.path, flags, c"") {
+                            Err(Errno::BUSY) => thread::sleep(Duration::from_millis(1)),
+                            done => return done.map(|()| root),
+                        }
+                    }
                 }
                 Ok(root)
             }
@@ -291,5 +300,5 @@ pub fn check_mount_point(path: &Path) -> Result<PathBuf, Error> {
 
 /// What every call on a mount without a server fails with.
 fn not_connected() -> i32 {
-    rustix::io::Errno::NOTCONN.raw_os_error()
+    Errno::NOTCONN.raw_os_error()
 }

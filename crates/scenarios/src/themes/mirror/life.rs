@@ -1,9 +1,15 @@
 //! How a mirror begins and ends.
 
-use std::{fs::File, io::Read as _, os::unix::fs::FileExt as _};
+use std::{
+    fs::File,
+    io::Read as _,
+    os::unix::fs::FileExt as _,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use linux_notify::inotify::Mask;
-use rustix::{io::Errno, process::Signal};
+use rustix::process::Signal;
 
 use super::{Client, Server, client::ONE_WATCH};
 use crate::{Environment, Failure, Task, Tree, Worker, ensure};
@@ -78,29 +84,41 @@ pub(super) fn ended_while_held(environment: &Environment) -> Result<(), Failure>
     Ok(())
 }
 
-/// Kill -9: clients get errors and wait for nothing, and the next start works at the same place.
+/// Kill -9, also in the middle of what it does on its own mount: clients get errors and wait for
+/// nothing, and the next start works at the same place.
 pub(super) fn killed(environment: &Environment) -> Result<(), Failure> {
     let tree = Tree::plant(environment)?;
     let cgroup = tree.make("a")?;
     let mut server = Server::start(environment, &tree)?;
-    for _ in 0..3 {
-        server.until_shown("a", &cgroup)?;
-        let path = server.path("a").join(FILE);
-        let file = File::open(&path).map_err(Failure::driver("open", &path))?;
-        server.signal(Signal::KILL)?;
-        server.until_ended()?;
-        let read = file.read_at(&mut [0; 64], 0);
-        ensure!(read.is_err(), "a file of a killed server can be read: {read:?}");
-        let opened = File::open(&path);
-        let refused = opened
-            .as_ref()
-            .is_err_and(|error| error.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()));
-        ensure!(refused, "a killed server's file: {opened:?}");
-        drop(file);
-        let directory = server.directory().to_owned();
-        let again = Server::start_at(environment, tree.root(), directory)?;
-        // Its directory is the next one's.
-        std::mem::forget(std::mem::replace(&mut server, again));
-    }
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let moving = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let born = tree.make("life")?;
+                tree.remove(&born)?;
+            }
+            Ok(())
+        });
+        let done = (0..environment.scale(10, 3)).try_for_each(|_| {
+            server.until_shown("a", &cgroup)?;
+            let path = server.path("a").join(FILE);
+            let file = File::open(&path).map_err(Failure::driver("open", &path))?;
+            server.signal(Signal::KILL)?;
+            server.until_ended()?;
+            let read = file.read_at(&mut [0; 64], 0);
+            ensure!(read.is_err(), "a file of a killed server can be read: {read:?}");
+            // Dead, or taken away already.
+            let opened = File::open(&path);
+            ensure!(opened.is_err(), "a killed server's file: {opened:?}");
+            drop(file);
+            let again = Server::start_at(environment, tree.root(), server.directory().to_owned())?;
+            // Its directory is the next one's.
+            std::mem::forget(std::mem::replace(&mut server, again));
+            Ok(())
+        });
+        over.store(true, Ordering::Relaxed);
+        let moved = moving.join().map_err(|_| Failure::broken("the driver broke"))?;
+        done.and(moved)
+    })?;
     server.until_shown("a", &cgroup)
 }
