@@ -278,10 +278,13 @@ pub(crate) fn finish_removals(shared: &Arc<Shared>, kick: &Kick) {
         if let Some(held_open) = held_open {
             dead.iter().for_each(|node| kick.unhash(&held_open, &node.name()));
         }
-        // Also what was opened meanwhile. And directories below, which needs
-        // the locks that the kernel held.
+        // Closed files died with the reply, or are about to: whoever touches
+        // one now keeps its dentry from dying. Directories below need the
+        // locks that the kernel held.
         for (node, pending) in &held {
-            if pending.removed && known(node) && node.id() != directory.id() {
+            let open = !kick.uses_handles() && shared.handles.is_open(node.id());
+            let below = node.is_dir() && node.id() != directory.id();
+            if pending.removed && known(node) && (below || open) {
                 shared.queues.requeue_removed(node);
             }
         }
