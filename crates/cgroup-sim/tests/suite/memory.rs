@@ -77,8 +77,8 @@ fn who_asks_too_much_dies_of_it_and_who_cannot_be_killed_is_refused() {
     all.check_conservation().unwrap();
 }
 
-/// Found beside Linux, where memory is taken page by page: the one who had little was killed for
-/// the one who asked for much.
+/// Found while the comparison with Linux was built, where memory is taken page by page: the one who
+/// had little was killed for the one who asked for much.
 #[test]
 fn who_asks_for_much_at_once_is_the_victim_and_not_who_has_little() {
     let all = nested("+memory");

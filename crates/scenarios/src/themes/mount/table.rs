@@ -123,7 +123,10 @@ impl Stage {
             let of = |all: &[Got]| -> Vec<Got> {
                 all.iter().filter(|got| got.watch == letter).cloned().collect()
             };
-            let (told, expected) = (of(told), of(expected));
+            let (mut told, expected) = (of(told), of(expected));
+            // A change that is told just before a removal begins may be told to the directory once
+            // more with it: unread they would be one record (design.md section 6, 1..n).
+            told.dedup_by(|later, first| later == first && first.mask == Mask::MODIFY);
             ensure!(told == expected, "{:?} {when}: {told:?} instead of {expected:?}", self.case);
         }
         Ok(())
