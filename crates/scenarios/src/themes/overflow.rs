@@ -1,9 +1,6 @@
 //! The kernel's queue runs full of real events: a gap, a reconcile, and the books balance again.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
 use cgwatch::{Event, EventKind, GapReason, Options};
 use contract::{balance, blame, hold_against};
@@ -22,35 +19,40 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("overflow-kills", kills).needs(&[Memory]),
 ];
 
-/// How many events the queue of a new inotify instance holds. In a guest, whose settings are its
-/// own, so few that it is soon full; put back when this is dropped.
+/// How many events the queue of a new inotify instance or fanotify group holds. In a guest, whose
+/// settings are its own, so few that it is soon full; put back when this is dropped.
 struct Queue {
     length: usize,
-    put_back: Option<String>,
+    put_back: Vec<(&'static str, String)>,
 }
 
 impl Queue {
-    const PATH: &str = "/proc/sys/fs/inotify/max_queued_events";
+    const PATHS: [&str; 2] =
+        ["/proc/sys/fs/inotify/max_queued_events", "/proc/sys/fs/fanotify/max_queued_events"];
 
     fn new(environment: &Environment) -> Result<Self, Failure> {
-        let path = PathBuf::from(Self::PATH);
-        let text = fs::read_to_string(&path).map_err(Failure::driver("read", &path))?;
-        if environment.guest {
-            fs::write(&path, "400").map_err(Failure::driver("write", &path))?;
-            return Ok(Self { length: 400, put_back: Some(text) });
+        let mut queue = Self { length: 0, put_back: Vec::new() };
+        for path in Self::PATHS {
+            let text = fs::read_to_string(path).map_err(Failure::driver("read", path))?;
+            let length = text.trim().parse();
+            let length = length.map_err(|_| Failure::broken(format!("driver: {text} events?")))?;
+            queue.length = queue.length.max(length);
+            if environment.guest {
+                queue.length = 400;
+                fs::write(path, "400").map_err(Failure::driver("write", path))?;
+                queue.put_back.push((path, text));
+            }
         }
-        let length = text.trim().parse();
-        let length = length.map_err(|_| Failure::broken(format!("driver: {text} events?")))?;
-        Ok(Self { length, put_back: None })
+        Ok(queue)
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        if let Some(text) = &self.put_back
-            && let Err(error) = fs::write(Path::new(Self::PATH), text)
-        {
-            eprintln!("{} stays short: {error}", Self::PATH);
+        for (path, text) in &self.put_back {
+            if let Err(error) = fs::write(path, text) {
+                eprintln!("{path} stays short: {error}");
+            }
         }
     }
 }
