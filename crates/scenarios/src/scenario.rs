@@ -15,6 +15,9 @@ pub struct Scenario {
     pub strategy: Strategy,
     /// Without all of these it is skipped.
     pub requirements: &'static [Requirement],
+    /// Why it does not always pass yet. It is left out then, unless `SCENARIO_UNPROVEN` is set in the
+    /// environment.
+    pub unproven: Option<&'static str>,
     /// How long it may take on the development machine; see [`Environment::limit`].
     pub limit: Duration,
     /// Drives, watches, judges.
@@ -29,6 +32,7 @@ impl Scenario {
             name,
             strategy: Strategy::Auto,
             requirements: &[],
+            unproven: None,
             limit: Duration::from_secs(60),
             run,
         }
@@ -39,6 +43,19 @@ impl Scenario {
     pub const fn needs(mut self, requirements: &'static [Requirement]) -> Self {
         self.requirements = requirements;
         self
+    }
+
+    /// Sets [`Scenario::unproven`].
+    #[must_use]
+    pub const fn unproven(mut self, why: &'static str) -> Self {
+        self.unproven = Some(why);
+        self
+    }
+
+    /// It is unproven, and those were not asked for.
+    #[must_use]
+    pub fn is_left_out(&self) -> bool {
+        self.unproven.is_some() && std::env::var_os("SCENARIO_UNPROVEN").is_none()
     }
 
     /// Sets [`Scenario::limit`].
