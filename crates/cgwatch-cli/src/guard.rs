@@ -26,7 +26,7 @@ use rustix::{
     process::Signal,
 };
 
-use crate::serve::NAME;
+use crate::serve::{self, NAME};
 
 /// The running guard of a mount; dropping it is the orderly end.
 #[derive(Debug)]
@@ -44,6 +44,10 @@ impl Guard {
         command.arg("guard").arg(std::path::absolute(directory)?);
         // Of its own, so that a terminal's signals do not reach it.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
+        if serve::is_in_background() {
+            // Whoever started us reads our standard error to its end.
+            command.stderr(Stdio::null());
+        }
         let (end, ended) = mpsc::channel::<()>();
         let (started, starting) = mpsc::channel();
         let thread = std::thread::Builder::new().name("guard".into());

@@ -30,13 +30,18 @@ pub(crate) const LOOK: Duration = Duration::from_secs(1);
 /// What the names of our mounts begin with.
 pub(crate) const NAME: &str = "cgwatch-";
 
+/// This is the process that a `--daemon` leaves behind.
+pub(crate) fn is_in_background() -> bool {
+    env::var_os(BACKGROUND).is_some()
+}
+
 /// With `--daemon`: starts the process that stays, waits until it has mounted,
 /// and gives the exit code; `None` in that process, and without.
 pub(crate) fn in_background(place: &Place) -> anyhow::Result<Option<ExitCode>> {
     if !place.daemon {
         return Ok(None);
     }
-    if env::var_os(BACKGROUND).is_some() {
+    if is_in_background() {
         // Fails only for a leader of a group, which a new process is not.
         let _ = rustix::process::setsid();
         return Ok(None);
