@@ -4,12 +4,14 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    time::{Duration, Instant},
 };
 
-use rustix::mount::{UnmountFlags, unmount};
+use rustix::{
+    mount::{UnmountFlags, unmount},
+    process::Pid,
+};
 
-use crate::running::{Cgroup, assert_fails, cgwatch, errors, is_root, run};
+use crate::running::{Cgroup, assert_fails, await_end, cgwatch, errors, is_root, run};
 
 /// Whether a mirror can be mounted here; prints that the test is skipped if not.
 fn can_mount() -> bool {
@@ -77,15 +79,16 @@ fn in_the_background_until_it_is_unmounted() {
     unmount(&directory, UnmountFlags::empty()).unwrap();
     // Its process ends, too: nothing of the host is watched by it any more.
     let name = directory.to_str().unwrap();
-    let runs = || {
-        let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-        let mut lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-        lines.any(|line| String::from_utf8_lossy(&line).contains(name))
+    let running = || {
+        let mut processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        processes.find_map(|entry| {
+            let line = fs::read(entry.path().join("cmdline")).ok()?;
+            let its = String::from_utf8_lossy(&line).contains(name);
+            Pid::from_raw(entry.file_name().to_str()?.parse().ok()?).filter(|_| its)
+        })
     };
-    let end = Instant::now() + Duration::from_secs(60);
-    while runs() {
-        assert!(Instant::now() < end, "it goes on after umount");
-        std::thread::sleep(Duration::from_millis(10));
+    while let Some(process) = running() {
+        await_end(process);
     }
 }
 

@@ -10,10 +10,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+};
 
 /// No test waits longer than this for something that must happen.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits for what nothing announces.
+#[track_caller]
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !done() {
+        assert!(Instant::now() < end, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until a process has ended.
+#[track_caller]
+pub(crate) fn await_end(process: Pid) {
+    let Ok(process) = pidfd_open(process, PidfdFlags::empty()) else { return };
+    let limit = Timespec { tv_sec: DEADLINE.as_secs() as i64, tv_nsec: 0 };
+    let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit)).unwrap();
+    assert_eq!(ended, 1, "it does not end");
+}
 
 /// The command with these arguments, without a terminal.
 pub(crate) fn cgwatch<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
@@ -157,14 +179,8 @@ impl Running {
 
     /// Waits for the end; gives the exit status and what was written to standard error.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
-        let began = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(began.elapsed() < DEADLINE, "it does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        };
+        await_end(Pid::from_child(&self.child));
+        let status = self.child.wait().unwrap();
         let mut errors = String::new();
         self.child.stderr.as_mut().unwrap().read_to_string(&mut errors).unwrap();
         (status, errors)

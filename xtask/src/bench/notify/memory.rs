@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use fsnotify::inotify::{InitFlags, Inotify, WatchMask};
-use fsnotify::{Account, Connector, Limits, Object, ObjectKind};
+use fsnotify::{Account, Connector, Limits};
 
-use super::own::plant;
+use super::own::{File, plant};
 
 const NODES: usize = 1_000_000;
 const MARKS: usize = 500_000;
@@ -23,18 +23,6 @@ pub(super) struct Memory {
     remove: Duration,
     tell: Duration,
     drop: Duration,
-}
-
-struct File(Connector);
-
-impl Object for File {
-    fn connector(&self) -> &Connector {
-        &self.0
-    }
-
-    fn kind(&self) -> ObjectKind {
-        ObjectKind::File
-    }
 }
 
 /// Bytes of this process in memory.

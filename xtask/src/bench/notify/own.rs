@@ -9,7 +9,8 @@ use fsnotify::{Account, Connector, Event, Limits, Mask, Object, ObjectKind, Read
 use kernfs::{Node, Options, SuperBlock, Tree};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-struct File(Connector);
+/// A file that is nothing but an object to watch.
+pub(super) struct File(pub(super) Connector);
 
 impl Object for File {
     fn connector(&self) -> &Connector {
