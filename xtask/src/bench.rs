@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what things cost, each measured beside what it is held against. Nothing
 //! here fails because something was slow.
 
+mod machine;
 mod monitor;
 mod notify;
 

@@ -11,7 +11,7 @@ mod subject;
 mod tree;
 mod watcher;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -19,10 +19,11 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::ClockId;
 
-use crate::{process, workspace};
+use super::machine;
+use crate::process;
 use report::{Arm, Quantity, Report};
 use subject::{Expectation, Subject};
-use tree::{Tree, nanoseconds};
+use tree::Tree;
 
 pub(crate) use watcher::subject;
 
@@ -53,16 +54,16 @@ const PASSES: usize = 3;
 const POPULATED: usize = 64;
 
 pub(crate) fn task(options: &Options) -> Result<()> {
-    let mount = mount()?;
+    let mount = machine::cgroups()?;
     allow_open_files(options.events as u64 + 100)?;
     let mut report = Report::default();
     let mut tree = Tree::plant(&mount, options.cgroups, options.events)?;
     let bench = Bench {
         options,
-        c_loop: compile("loop")?,
-        fork: compile("fork")?,
+        c_loop: machine::compile("loop")?,
+        fork: machine::compile("fork")?,
         watcher: std::env::current_exe()?,
-        slab: slab()?,
+        slab: machine::slab()?,
         mount,
     };
     for round in 1..=options.rounds {
@@ -117,7 +118,7 @@ impl Bench<'_> {
             report.add(Quantity::StartCpu, arm, cpu / cgroups);
             report.add(Quantity::StartWall, arm, wall / cgroups);
             report.add(Quantity::Memory, arm, started.private_bytes()? / cgroups);
-            report.add(Quantity::Kernel, arm, (slab()? - self.slab) / cgroups);
+            report.add(Quantity::Kernel, arm, (machine::slab()? - self.slab) / cgroups);
             for _ in 0..PASSES {
                 self.changes(arm, &mut started, tree, report)?;
                 self.births_and_deaths(arm, &mut started, tree, report)?;
@@ -146,7 +147,7 @@ impl Bench<'_> {
         subject.pause()?;
         tree.toggle(None)?;
         witness.await_changes(self.options.events)?;
-        let resumed = nanoseconds(ClockId::Monotonic);
+        let resumed = machine::nanoseconds(ClockId::Monotonic);
         subject.resume()?;
         let cost = subject.done(expected)?;
         let events = self.options.events as f64;
@@ -252,25 +253,6 @@ impl Bench<'_> {
     }
 }
 
-/// Where cgroup v2 is mounted.
-fn mount() -> Result<PathBuf> {
-    let mounts = cgwatch::Mount::all()?;
-    let mount = mounts.into_iter().next().context("no cgroup v2 hierarchy is mounted")?;
-    Ok(mount.point)
-}
-
-/// `xtask/bench/NAME.c`, compiled.
-fn compile(name: &str) -> Result<PathBuf> {
-    let folder = workspace::target().join("bench");
-    std::fs::create_dir_all(&folder)?;
-    let program = folder.join(name);
-    let source = workspace::root().join("xtask/bench").join(name).with_extension("c");
-    let mut command = Command::new("cc");
-    command.args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&program).arg(source);
-    process::run(&mut command)?;
-    Ok(program)
-}
-
 /// Each cgroup that is to change is kept open.
 fn allow_open_files(more: u64) -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
@@ -282,17 +264,4 @@ fn allow_open_files(more: u64) -> Result<()> {
     }
     setrlimit(Resource::Nofile, Rlimit { current: Some(more), maximum: limit.maximum })?;
     Ok(())
-}
-
-/// The kernel's own small objects, in bytes: of the whole machine.
-fn slab() -> Result<f64> {
-    field(Path::new("/proc/meminfo"), "Slab:")
-}
-
-/// A size in a file of `/proc` that gives it in kB; in bytes.
-fn field(file: &Path, name: &str) -> Result<f64> {
-    let text = std::fs::read_to_string(file)?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|rest| rest.split_whitespace().next()).context("no such field")?;
-    Ok(number.parse::<f64>()? * 1024.0)
 }

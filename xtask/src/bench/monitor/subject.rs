@@ -9,11 +9,12 @@
 //! with the number in the cgroup's name. It ends with its input.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::bench::machine;
 
 /// What a subject is to see.
 #[derive(Debug, Clone, Copy, Default)]
@@ -103,8 +104,7 @@ impl Subject {
 
     /// Memory that is its own alone, in bytes.
     pub(super) fn private_bytes(&self) -> Result<f64> {
-        let status = PathBuf::from(format!("/proc/{}/status", self.child.id()));
-        super::field(&status, "RssAnon:")
+        machine::private_bytes(self.child.id())
     }
 
     pub(super) fn end(mut self) -> Result<()> {

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use linux_notify::inotify::{Inotify, Mask};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::ClockId;
+
+use crate::bench::machine::nanoseconds;
 
 /// Directories hold so many cgroups each.
 const WIDTH: usize = 100;
@@ -153,13 +155,6 @@ impl Witness {
         }
         Ok(())
     }
-}
-
-/// What a clock shows.
-pub(super) fn nanoseconds(clock: ClockId) -> u64 {
-    let time = clock_gettime(clock);
-    // Neither clock goes below zero.
-    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
 fn make(cgroup: &Path) -> Result<()> {

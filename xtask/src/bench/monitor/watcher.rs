@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use rustix::time::ClockId;
 
-use super::tree::nanoseconds;
+use crate::bench::machine::nanoseconds;
 
 /// It gives up after so long without an event.
 const PATIENCE: Duration = Duration::from_secs(20);

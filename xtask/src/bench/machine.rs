@@ -1,0 +1,57 @@
+//! What benchmarks ask of the machine: its C compiler, its clocks, its cgroups, its memory.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::{process, workspace};
+
+/// Where cgroup v2 is mounted.
+pub(super) fn cgroups() -> Result<PathBuf> {
+    let mounts = cgwatch::Mount::all()?;
+    let mount = mounts.into_iter().next().context("no cgroup v2 hierarchy is mounted")?;
+    Ok(mount.point)
+}
+
+/// `xtask/bench/NAME.c`, compiled.
+pub(super) fn compile(name: &str) -> Result<PathBuf> {
+    let source = workspace::root().join("xtask/bench").join(name).with_extension("c");
+    let strict = ["-Wall", "-Wextra", "-Werror"];
+    compile_file(&source, Command::new("cc").args(strict))
+}
+
+/// A program of one source file, compiled by that compiler with its flags. Libraries come last.
+pub(super) fn compile_file(source: &Path, compiler: &mut Command) -> Result<PathBuf> {
+    let folder = workspace::target().join("bench");
+    std::fs::create_dir_all(&folder)?;
+    let program = folder.join(source.file_stem().context("a source without a name")?);
+    process::run(compiler.args(["-O2", "-o"]).arg(&program).arg(source))?;
+    Ok(program)
+}
+
+/// What a clock shows.
+pub(super) fn nanoseconds(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    // No clock that is asked goes below zero.
+    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
+
+/// The kernel's own small objects, in bytes: of the whole machine.
+pub(super) fn slab() -> Result<f64> {
+    field(Path::new("/proc/meminfo"), "Slab:")
+}
+
+/// Memory that is a process's own alone, in bytes.
+pub(super) fn private_bytes(process: u32) -> Result<f64> {
+    field(Path::new(&format!("/proc/{process}/status")), "RssAnon:")
+}
+
+/// A size in a file of `/proc` that gives it in kB; in bytes.
+fn field(file: &Path, name: &str) -> Result<f64> {
+    let text = std::fs::read_to_string(file)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|rest| rest.split_whitespace().next()).context("no such field")?;
+    Ok(number.parse::<f64>()? * 1024.0)
+}
