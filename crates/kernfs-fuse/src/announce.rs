@@ -11,6 +11,11 @@
 //! itself is told; then the removals thread takes it. What the changes thread
 //! had queued, or is at, for a file of that directory is done again there, by
 //! handle, since it may be waiting for the directory's lock.
+//!
+//! A file that is in use while the kernel finishes the `rmdir` (a client is
+//! opening it, has it open, looks at it) keeps its name in the kernel's cache,
+//! and would never be announced. So what is left of the directory is dropped
+//! by the changes thread once the `rmdir` is over ([`Leftover`]).
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -40,6 +45,18 @@ pub(crate) struct Removal {
     told: bool,
 }
 
+/// What a client's `rmdir` may have left in the kernel's cache.
+pub(crate) struct Leftover {
+    directory: Arc<Node>,
+    files: Vec<Arc<Node>>,
+}
+
+/// What the changes thread does next.
+enum Next {
+    Change(Arc<Node>, Pending),
+    Leftover(Leftover),
+}
+
 #[derive(Default)]
 pub(crate) struct Queues {
     state: Mutex<State>,
@@ -56,6 +73,7 @@ struct State {
     /// By the directory's id.
     in_flight: HashMap<u64, Removal>,
     removals: VecDeque<Removal>,
+    leftovers: VecDeque<Leftover>,
     closed: bool,
 }
 
@@ -171,9 +189,10 @@ impl Queues {
         }
     }
 
-    /// Nodes that wait for the changes thread.
+    /// What waits for the changes thread.
     pub(crate) fn len(&self) -> usize {
-        lock(&self.state).changes.len()
+        let state = lock(&self.state);
+        state.changes.len() + state.leftovers.len()
     }
 
     /// Ends both threads. Clients that wait for an `rmdir` get `EIO`.
@@ -182,6 +201,7 @@ impl Queues {
         state.closed = true;
         state.changes.clear();
         state.pending.clear();
+        state.leftovers.clear();
         let dropped = (std::mem::take(&mut state.in_flight), std::mem::take(&mut state.removals));
         self.change.notify_all();
         self.removal.notify_all();
@@ -190,19 +210,22 @@ impl Queues {
         drop(dropped);
     }
 
-    /// The next change; `None` at the end.
-    fn next_change(&self) -> Option<(Arc<Node>, Pending)> {
+    /// The next thing to do; `None` at the end.
+    fn next(&self) -> Option<Next> {
         let mut state = lock(&self.state);
         state.current = None;
         loop {
             if state.closed {
                 return None;
             }
+            if let Some(leftover) = state.leftovers.pop_front() {
+                return Some(Next::Leftover(leftover));
+            }
             while let Some(node) = state.changes.pop_front() {
                 // Another may have taken what there was to tell.
                 if let Some(pending) = state.pending.remove(&node.id()) {
                     state.current = Some((node.id(), pending));
-                    return Some((node, pending));
+                    return Some(Next::Change(node, pending));
                 }
             }
             state = self.change.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -231,6 +254,11 @@ impl Queues {
         queued || current
     }
 
+    fn leave(&self, leftover: Leftover) {
+        lock(&self.state).leftovers.push_back(leftover);
+        self.change.notify_one();
+    }
+
     fn requeue_removed(&self, node: &Arc<Node>) {
         lock(&self.state).queue(node, REMOVED);
         self.change.notify_one();
@@ -240,7 +268,14 @@ impl Queues {
 /// The life of the changes thread.
 pub(crate) fn tell_changes(shared: &Arc<Shared>, kick: &Kick) {
     let _own = crate::OwnThread::enter(shared);
-    while let Some((node, pending)) = shared.queues.next_change() {
+    while let Some(next) = shared.queues.next() {
+        let (node, pending) = match next {
+            Next::Change(node, pending) => (node, pending),
+            Next::Leftover(Leftover { directory, files }) => {
+                kick.drop_leftover(shared, &directory, &files);
+                continue;
+            }
+        };
         if pending.modified {
             kick.modify(shared, &node);
         }
@@ -266,21 +301,16 @@ pub(crate) fn finish_removals(shared: &Arc<Shared>, kick: &Kick) {
             }
         }
         kick.unlink_all(shared, &dead);
-        dead.retain(|node| shared.handles.is_open(node.id()));
-        // The open files hold it, too.
-        let held_open = if dead.is_empty() { None } else { kick.hold(&directory) };
+        // Queued before anybody can know that the `rmdir` is done.
+        if kick.uses_handles() && !dead.is_empty() {
+            shared.queues.leave(Leftover { directory: Arc::clone(&directory), files: dead });
+        }
         match reply {
             Some(reply) if directory.is_removed() => reply.ok(),
             Some(reply) => reply.error(Errno::EIO),
             None => {}
         }
-        // What is held by open files must say so at their close.
-        if let Some(held_open) = held_open {
-            dead.iter().for_each(|node| kick.unhash(&held_open, &node.name()));
-        }
-        // Closed files died with the reply, or are about to: whoever touches
-        // one now keeps its dentry from dying. Directories below need the
-        // locks that the kernel held.
+        // Directories below need the locks that the kernel held.
         for (node, pending) in &held {
             let open = !kick.uses_handles() && shared.handles.is_open(node.id());
             let below = node.is_dir() && node.id() != directory.id();

@@ -24,7 +24,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{OwnThread, shared::Shared};
+use crate::{OwnThread, requests::NAME_MAX, shared::Shared};
 
 /// Kernel: `FILEID_INO64_GEN`, what FUSE's `fuse_encode_fh` makes.
 const FUSE_HANDLE: i32 = 0x81;
@@ -129,21 +129,39 @@ impl Kick {
         }
     }
 
-    /// Holds a directory that a client's `rmdir` is removing, for
-    /// [`unhash`](Self::unhash); not longer than needed, as it holds its
-    /// announcement back.
-    pub(crate) fn hold(&self, directory: &Node) -> Option<OwnedFd> {
-        self.open(directory).ok()
+    /// After a client's `rmdir` of a directory: what the kernel still knows of
+    /// its files is told that it is to die with its last user. From Linux 7.0
+    /// on `FUSE_NOTIFY_DELETE` refuses a dead directory (kernel:
+    /// `start_removing_dentry`); but an open that is refused with `ESTALE` has
+    /// the kernel look the name up once more, and drop it.
+    pub(crate) fn drop_leftover(&self, shared: &Shared, directory: &Node, files: &[Arc<Node>]) {
+        self.await_rmdir(shared, directory);
+        let left = || files.iter().filter(|file| shared.known.contains(file.id()));
+        // The kernel has it only if one of its files holds it, or someone who is in it.
+        if let Ok(directory) = self.open(directory) {
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            for file in left() {
+                let name = file.name();
+                let _ = rustix::fs::openat(&directory, &*name, flags, rustix::fs::Mode::empty());
+            }
+        }
+        // An answer of before the removal, to a client's `chmod`, may have given it a link again.
+        left().for_each(|file| self.unlink_by_handle(file));
     }
 
-    /// Takes the name of an open file out of a dead directory: from Linux 7.0
-    /// on `FUSE_NOTIFY_DELETE` refuses those (kernel:
-    /// `start_removing_dentry`), and a dentry that stays hashed does not die
-    /// at the last close of its file. The open is refused with `ESTALE`, so
-    /// that the kernel looks the name up once more, and drops it.
-    pub(crate) fn unhash(&self, directory: &OwnedFd, name: &[u8]) {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let _ = rustix::fs::openat(directory, name, flags, rustix::fs::Mode::empty());
+    /// Waits until the kernel is through with an `rmdir`, all of which it does
+    /// with the directory above locked: a name that is not in its cache is
+    /// looked up with that lock.
+    fn await_rmdir(&self, shared: &Shared, directory: &Node) {
+        let Some(above) = directory.parent().and_then(|above| path(&shared.root, &above)) else {
+            return;
+        };
+        // No name is so long.
+        let mut no_name = above.into_bytes();
+        no_name.push(b'/');
+        no_name.extend([b'-'; NAME_MAX + 1]);
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let _ = rustix::fs::statx(self.root.as_fd(), no_name, flags, StatxFlags::NLINK);
     }
 
     /// Makes the kernel learn that files have no links any more, while it

@@ -42,7 +42,9 @@ impl Server {
         let directory = self.node(parent)?;
         let own = self.is_own(request);
         let found = match name {
-            // For the decoding of file handles.
+            // For the decoding of file handles. The kernel asks if it has no inode: then nobody
+            // watches, and there is nothing to tell; or no dentry of a directory.
+            b"." | b".." if own => None,
             b"." => Some(Arc::clone(&directory)),
             b".." => Some(directory.parent().unwrap_or_else(|| Arc::clone(&directory))),
             _ if own => {

@@ -5,7 +5,8 @@ use std::{ffi::CString, fs, os::unix::ffi::OsStrExt as _, path::Path};
 use linux_notify::inotify::Mask;
 use rustix::{
     fs::{
-        Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags,
+        Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, StatVfsMountFlags, Timespec, Timestamps,
+        Uid, XattrFlags,
     },
     io::Errno,
 };
@@ -20,6 +21,13 @@ pub(super) fn every_change(environment: &Environment) -> Result<(), Failure> {
     let cgroup = tree.make("a")?;
     let mut server = Server::start(environment, &tree)?;
     server.until_shown("a", &cgroup)?;
+    // It is mounted a moment before.
+    let place = server.directory().to_owned();
+    let read_only = || {
+        let flags = rustix::fs::statvfs(&place).map(|found| found.f_flag);
+        flags.is_ok_and(|flags| flags.contains(StatVfsMountFlags::RDONLY))
+    };
+    server.until("it is read-only", read_only)?;
     let (file, directory) = (server.path("a/cgroup.freeze"), server.path("a"));
     let mut client = Client::new(environment)?;
     // Not what merely looking and opening raises.

@@ -1,13 +1,14 @@
-//! Scenario × dentry cached or reclaimed × file closed or held open: what each
-//! watch got, complete and in order.
+//! Scenario × dentry cached or reclaimed × file closed, open, or held by its
+//! path: what each watch got, complete and in order.
 //!
 //! `P` watches the root, `D` the directory, `F` the file that may be held,
 //! `X` another file of the directory, all with every event, so that noise of
 //! the server's own would be seen.
 
-use std::fs::{self, File};
+use std::{fs, os::fd::OwnedFd};
 
 use linux_notify::inotify::Mask;
+use rustix::fs::{Mode, OFlags};
 
 use super::{FILES, Got, Hierarchy, Watch, got};
 use crate::{Environment, Failure, ensure};
@@ -21,21 +22,44 @@ const OTHER: &str = FILES[0];
 #[derive(Clone, Copy, Debug)]
 struct Case {
     reclaimed: bool,
-    open: bool,
+    by: Holder,
 }
 
-const CASES: [Case; 4] = [
-    Case { reclaimed: false, open: false },
-    Case { reclaimed: false, open: true },
-    Case { reclaimed: true, open: false },
-    Case { reclaimed: true, open: true },
+/// Who has the file while it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    Nobody,
+    /// A client that opened it.
+    Open,
+    /// A client of which the server knows nothing: it is at the file's name,
+    /// as whoever is in the middle of opening, closing or looking at it.
+    Path,
+}
+
+impl Case {
+    const fn new(reclaimed: bool, by: Holder) -> Self {
+        Self { reclaimed, by }
+    }
+
+    fn is_held(self) -> bool {
+        self.by != Holder::Nobody
+    }
+}
+
+const CASES: [Case; 6] = [
+    Case::new(false, Holder::Nobody),
+    Case::new(false, Holder::Open),
+    Case::new(false, Holder::Path),
+    Case::new(true, Holder::Nobody),
+    Case::new(true, Holder::Open),
+    Case::new(true, Holder::Path),
 ];
 
 /// A mounted tree with its watches.
 struct Stage {
     hierarchy: Hierarchy,
     watch: Watch,
-    held: Option<File>,
+    held: Option<OwnedFd>,
     case: Case,
 }
 
@@ -60,8 +84,14 @@ impl Stage {
             let first = directory.split('/').next().unwrap_or_default();
             hierarchy.reclaim(environment, first)?;
         }
-        let held = case.open.then(|| File::open(path.join(HELD))).transpose();
-        let held = held.map_err(Failure::driver("open", path))?;
+        let flags = match case.by {
+            Holder::Nobody => None,
+            Holder::Open => Some(OFlags::RDONLY),
+            Holder::Path => Some(OFlags::PATH),
+        };
+        let held = flags
+            .map(|flags| rustix::fs::open(path.join(HELD), flags | OFlags::CLOEXEC, Mode::empty()));
+        let held = held.transpose()?;
         watch.take()?;
         Ok(Self { hierarchy, watch, held, case })
     }
@@ -158,7 +188,7 @@ fn modify(name: &str) -> [Got; 2] {
 /// directory above it are held by it, the other file is not.
 fn directory_gone(case: Case) -> (Vec<Got>, Vec<Got>) {
     let (mut now, mut at_close) = (gone('X').to_vec(), Vec::new());
-    let held = if case.open { &mut at_close } else { &mut now };
+    let held = if case.is_held() { &mut at_close } else { &mut now };
     held.extend(gone('F'));
     held.extend(gone('D'));
     (now, at_close)
@@ -194,7 +224,7 @@ pub(super) fn modified(environment: &Environment) -> Result<(), Failure> {
 
 fn file_gone(case: Case, mut now: Vec<Got>) -> (Vec<Got>, Vec<Got>) {
     let mut at_close = Vec::new();
-    if case.open { &mut at_close } else { &mut now }.extend(gone('F'));
+    if case.is_held() { &mut at_close } else { &mut now }.extend(gone('F'));
     (now, at_close)
 }
 
@@ -228,7 +258,7 @@ pub(super) fn subtree_removed(environment: &Environment) -> Result<(), Failure> 
     in_all_cases(environment, "u/d", |stage| {
         stage.hierarchy.node("u")?.remove();
         let (mut now, mut at_close) = directory_gone(stage.case);
-        if stage.case.open { &mut at_close } else { &mut now }.extend(gone('P'));
+        if stage.case.is_held() { &mut at_close } else { &mut now }.extend(gone('P'));
         Ok((now, at_close))
     })
 }
@@ -249,7 +279,7 @@ pub(super) fn rmdir(environment: &Environment) -> Result<(), Failure> {
 /// from 7.0 on FUSE's own message does nothing in a dead directory.
 pub(super) fn rmdir_and_closed_at_once(environment: &Environment) -> Result<(), Failure> {
     for _ in 0..environment.scale(200, 20) {
-        let case = Case { reclaimed: false, open: true };
+        let case = Case::new(false, Holder::Open);
         let mut stage = Stage::set(environment, case, DIRECTORY)?;
         let path = stage.hierarchy.path().join(DIRECTORY);
         fs::remove_dir(&path).map_err(Failure::driver("remove", path))?;
@@ -270,7 +300,7 @@ pub(super) fn rmdir_after_change(environment: &Environment) -> Result<(), Failur
         let stage = Stage::set(environment, case, DIRECTORY)?;
         stage.file(DIRECTORY)?.notify();
         removed_by_a_client(&stage)?;
-        let end = if case.open { None } else { Some(got('F', Mask::IGNORED, "")) };
+        let end = if case.is_held() { None } else { Some(got('F', Mask::IGNORED, "")) };
         let told = match end {
             Some(end) => stage.watch.until(&end, environment.patience())?,
             None => stage.told(environment)?,
@@ -285,7 +315,7 @@ pub(super) fn rmdir_after_change(environment: &Environment) -> Result<(), Failur
 /// A client's mkdir is told to the directory above; so is the next one of the
 /// same name.
 pub(super) fn births(environment: &Environment) -> Result<(), Failure> {
-    let case = Case { reclaimed: false, open: false };
+    let case = Case::new(false, Holder::Nobody);
     let stage = Stage::set(environment, case, DIRECTORY)?;
     let path = stage.hierarchy.path().join("born");
     let entry = |mask| got('P', mask | Mask::ISDIR, "born");
