@@ -60,6 +60,6 @@ pub use self::{
     event::{Controllers, Event},
     hierarchy::{Hierarchy, ROOT},
     memory::Use,
-    options::{MountOptions, Options, Processes, Surface},
+    options::{Clock, MountOptions, Options, Processes, Surface},
     truth::{Happening, Life, What},
 };

@@ -41,6 +41,16 @@ pub trait Processes: Send + Sync {
     fn kill(&self, pid: u32);
 }
 
+/// A time that passes by itself. Its methods may not call the hierarchy.
+pub trait Clock: Send + Sync {
+    /// What it is now, in nanoseconds: every change happens at this time.
+    fn now(&self) -> u64;
+
+    /// The earliest notification that a rate limit holds back is due at this time:
+    /// [`Hierarchy::advance_to`](crate::Hierarchy::advance_to) it then, or later.
+    fn due(&self, time: u64);
+}
+
 /// How a hierarchy is made.
 #[derive(Clone)]
 pub struct Options {
@@ -71,6 +81,8 @@ pub struct Options {
     pub worker: bool,
     /// Processes beside the simulated ones; none by default.
     pub processes: Option<Arc<dyn Processes>>,
+    /// What its time follows; by default it moves only when it is told to.
+    pub clock: Option<Arc<dyn Clock>>,
 }
 
 impl Default for Options {
@@ -88,6 +100,7 @@ impl Default for Options {
             swap: 0,
             worker: false,
             processes: None,
+            clock: None,
         }
     }
 }

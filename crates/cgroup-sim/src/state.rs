@@ -136,8 +136,14 @@ impl Shared {
     /// this left over.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         let mut state = lock(&self.state);
+        let clock = state.options.clock.clone();
+        if let Some(clock) = &clock {
+            state.advance(clock.now());
+        }
+        let awaited = state.timers.next();
         let result = work(&mut state);
         state.let_go();
+        let due = state.timers.next().filter(|due| awaited.is_none_or(|awaited| *due < awaited));
         let aftermath = std::mem::take(&mut state.aftermath);
         let removes_files = !aftermath.files.is_empty();
         state.removing += usize::from(removes_files);
@@ -146,6 +152,9 @@ impl Shared {
             false => state.options.processes.clone(),
         };
         drop(state);
+        if let (Some(clock), Some(due)) = (clock, due) {
+            clock.due(due * TICK);
+        }
         for node in aftermath.files.iter().chain(&aftermath.directories) {
             node.remove();
         }

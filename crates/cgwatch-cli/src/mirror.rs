@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &arguments::Mirror) -> anyhow::Result<ExitCode> {
     let (stop, stopper) = UnixStream::pair().context("cannot make a pair of sockets")?;
     thread::scope(|scope| {
         let feed = scope.spawn(|| mirror.feed(&mount, stop.as_fd()));
-        let served = serve::until_the_end(&mount, &signals, || {
+        let served = serve::until_the_end(&mount, &signals, &[], || {
             Ok((!feed.is_finished()).then_some(serve::LOOK))
         });
         drop(stopper);

@@ -2,23 +2,19 @@
 
 mod front;
 mod processes;
+mod time;
 
-use std::{
-    process::ExitCode,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{os::fd::AsFd as _, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
-use cgroup_sim::{Hierarchy, Options};
+use cgroup_sim::{Clock as _, Hierarchy, Options, scenario::Player};
 use kernfs_fuse::Mount;
 
 use crate::{arguments, guard::Guard, scenario, serve, signals};
 use front::OnTheMount;
 use processes::RealProcesses;
+use time::RealTime;
 
-/// How late virtual time may be: as long as the rate limit of notifications.
-const TICK: Duration = Duration::from_millis(10);
 /// Simulated tasks have numbers that no real process has (`PID_MAX_LIMIT`).
 const FIRST_SIMULATED: u32 = (1 << 22) + 1;
 
@@ -29,10 +25,12 @@ pub(crate) fn run(arguments: &arguments::Mount) -> anyhow::Result<ExitCode> {
         return Ok(code);
     }
     let signals = signals::caught()?;
-    let processes = Arc::new(RealProcesses::default());
+    let processes = Arc::new(RealProcesses::new()?);
+    let time = Arc::new(RealTime::new()?);
     let options = Options {
         worker: true,
         processes: Some(Arc::clone(&processes) as _),
+        clock: Some(Arc::clone(&time) as _),
         first_pid: FIRST_SIMULATED,
         ..Options::default()
     };
@@ -55,19 +53,23 @@ pub(crate) fn run(arguments: &arguments::Mount) -> anyhow::Result<ExitCode> {
     if let (Some(player), Some(root)) = (&mut player, mount.root()) {
         player.set_front(Box::new(OnTheMount { root }));
     }
-    let began = Instant::now();
-    serve::until_the_end(&mount, &signals, || {
-        let now = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let wakers = [time.as_fd(), processes.as_fd()];
+    serve::until_the_end(&mount, &signals, &wakers, || {
+        time.awake()?;
+        let now = time.now();
         match &mut player {
             Some(player) => player.run_until(&hierarchy, now).map_err(told)?,
             None => hierarchy.advance_to(now),
         }
         for pid in processes.ended()? {
-            if hierarchy.exit(pid).is_ok() {
-                processes.forget(pid);
-            }
+            // A task since the moment it was taken in.
+            let _ = hierarchy.exit(pid);
+            processes.forget(pid);
         }
-        Ok(Some(TICK))
+        let next = player.as_ref().and_then(Player::next_at);
+        let due = [next, hierarchy.next_timer()].into_iter().flatten().min();
+        let pause = due.map(|due| Duration::from_nanos(due.saturating_sub(time.now())));
+        Ok(Some(pause.unwrap_or(serve::LOOK)))
     })?;
     Ok(ExitCode::SUCCESS)
 }

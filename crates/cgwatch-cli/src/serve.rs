@@ -4,7 +4,7 @@
 use std::{
     env,
     io::{BufRead as _, BufReader, Write as _},
-    os::unix::net::UnixStream,
+    os::{fd::BorrowedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     sync::OnceLock,
@@ -117,11 +117,13 @@ pub(crate) fn warn(place: &Place, mount: &Mount) {
     }
 }
 
-/// Keeps a mount until a signal comes or it is unmounted. `work` is done at
-/// least as often as it asks for, and ends it with `None`.
+/// Keeps a mount until a signal comes or it is unmounted. `work` is done when
+/// one of `wakers` is readable and at least as often as it asks for, and ends
+/// it with `None`.
 pub(crate) fn until_the_end(
     mount: &Mount,
     signals: &UnixStream,
+    wakers: &[BorrowedFd<'_>],
     mut work: impl FnMut() -> anyhow::Result<Option<Duration>>,
 ) -> anyhow::Result<()> {
     unmount_on_panic(mount.path());
@@ -134,11 +136,15 @@ pub(crate) fn until_the_end(
     loop {
         let Some(pause) = work()? else { return Ok(()) };
         let pause = pause.min(LOOK);
-        let pause = Timespec { tv_sec: 0, tv_nsec: pause.as_nanos().min(999_999_999) as _ };
-        let mut ready = [PollFd::new(signals, PollFlags::IN)];
+        let pause = Timespec {
+            tv_sec: pause.as_secs().cast_signed(),
+            tv_nsec: pause.subsec_nanos().into(),
+        };
+        let mut ready = vec![PollFd::new(signals, PollFlags::IN)];
+        ready.extend(wakers.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
         match poll(&mut ready, Some(&pause)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => return Ok(()),
+            Ok(_) if !ready[0].revents().is_empty() => return Ok(()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).context("cannot wait"),
         }
         if looked.elapsed() >= LOOK {

@@ -8,41 +8,56 @@
 use std::{
     collections::HashMap,
     fs,
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     sync::{Mutex, MutexGuard},
 };
 
 use cgroup_sim::Processes;
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::{
+        PollFd, PollFlags, Timespec,
+        epoll::{self, EventData, EventFlags},
+        poll,
+    },
     io::Errno,
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-#[derive(Default)]
-pub(crate) struct RealProcesses(Mutex<HashMap<u32, OwnedFd>>);
+/// Readable when one has ended.
+pub(crate) struct RealProcesses {
+    all: Mutex<HashMap<u32, OwnedFd>>,
+    ends: OwnedFd,
+}
 
 impl RealProcesses {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, OwnedFd>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        Ok(Self { all: Mutex::default(), ends: epoll::create(epoll::CreateFlags::CLOEXEC)? })
     }
 
-    /// The processes that have ended. They are told again until they are
-    /// [forgotten](Self::forget): one may end before it is a task.
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, OwnedFd>> {
+        self.all.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Processes that have ended; told again until they are [forgotten](Self::forget).
     pub(crate) fn ended(&self) -> anyhow::Result<Vec<u32>> {
-        let all = self.lock();
-        if all.is_empty() {
-            return Ok(Vec::new());
-        }
-        let pids: Vec<u32> = all.keys().copied().collect();
-        let mut ready: Vec<_> = all.values().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-        poll(&mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
-        let over = ready.iter().map(|fd| !fd.revents().is_empty());
-        Ok(pids.into_iter().zip(over).filter_map(|(pid, over)| over.then_some(pid)).collect())
+        let mut ended = Vec::with_capacity(64);
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        epoll::wait(&self.ends, rustix::buffer::spare_capacity(&mut ended), Some(&now))?;
+        // As it was put in.
+        Ok(ended.iter().map(|event| event.data.u64() as u32).collect())
     }
 
     pub(crate) fn forget(&self, pid: u32) {
         self.lock().remove(&pid);
+    }
+}
+
+impl AsFd for RealProcesses {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ends.as_fd()
     }
 }
 
@@ -63,6 +78,7 @@ impl Processes for RealProcesses {
         if poll(&mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0 {
             return Err(Errno::SRCH);
         }
+        epoll::add(&self.ends, &process, EventData::new_u64(pid.into()), EventFlags::IN)?;
         self.lock().insert(pid, process);
         Ok(())
     }
