@@ -19,6 +19,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    os::fd::OwnedFd,
     sync::{Arc, Condvar, Mutex},
 };
 
@@ -47,8 +48,9 @@ pub(crate) struct Removal {
 
 /// What a client's `rmdir` may have left in the kernel's cache.
 pub(crate) struct Leftover {
-    directory: Arc<Node>,
-    files: Vec<Arc<Node>>,
+    pub(crate) directory: Arc<Node>,
+    pub(crate) held: Option<OwnedFd>,
+    pub(crate) files: Vec<Arc<Node>>,
 }
 
 /// What the changes thread does next.
@@ -271,8 +273,8 @@ pub(crate) fn tell_changes(shared: &Arc<Shared>, kick: &Kick) {
     while let Some(next) = shared.queues.next() {
         let (node, pending) = match next {
             Next::Change(node, pending) => (node, pending),
-            Next::Leftover(Leftover { directory, files }) => {
-                kick.drop_leftover(shared, &directory, &files);
+            Next::Leftover(leftover) => {
+                kick.drop_leftover(shared, leftover);
                 continue;
             }
         };
@@ -294,16 +296,18 @@ pub(crate) fn finish_removals(shared: &Arc<Shared>, kick: &Kick) {
         let mut dead = Vec::new();
         for (node, pending) in held.iter().filter(files) {
             if shared.queues.take_over(node) || pending.modified {
-                kick.modify_by_handle(node);
+                kick.modify_without_lock(shared, node);
             }
             if pending.removed {
                 dead.push(Arc::clone(node));
             }
         }
-        kick.unlink_all(shared, &dead);
+        dead.iter().for_each(|file| kick.unlink(shared, file));
         // Queued before anybody can know that the `rmdir` is done.
-        if kick.uses_handles() && !dead.is_empty() {
-            shared.queues.leave(Leftover { directory: Arc::clone(&directory), files: dead });
+        if !dead.is_empty() {
+            let held = kick.hold(shared, &directory);
+            let directory = Arc::clone(&directory);
+            shared.queues.leave(Leftover { directory, held, files: dead });
         }
         match reply {
             Some(reply) if directory.is_removed() => reply.ok(),
@@ -312,9 +316,8 @@ pub(crate) fn finish_removals(shared: &Arc<Shared>, kick: &Kick) {
         }
         // Directories below need the locks that the kernel held.
         for (node, pending) in &held {
-            let open = !kick.uses_handles() && shared.handles.is_open(node.id());
             let below = node.is_dir() && node.id() != directory.id();
-            if pending.removed && known(node) && (below || open) {
+            if pending.removed && known(node) && below {
                 shared.queues.requeue_removed(node);
             }
         }

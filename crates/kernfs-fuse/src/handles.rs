@@ -15,15 +15,8 @@ use crate::lock::lock;
 #[derive(Default)]
 pub(crate) struct Handles {
     next: AtomicU64,
-    files: Mutex<Files>,
+    files: Mutex<HashMap<u64, Arc<OpenFile>>>,
     directories: Mutex<HashMap<u64, Arc<Listing>>>,
-}
-
-#[derive(Default)]
-struct Files {
-    by_number: HashMap<u64, Arc<OpenFile>>,
-    /// How many there are of a node, by its id.
-    of_node: HashMap<u64, usize>,
 }
 
 /// What an open directory lists: what was in it when it was last read from
@@ -63,33 +56,16 @@ impl Handles {
 
     pub(crate) fn add_file(&self, file: Arc<OpenFile>) -> u64 {
         let number = self.number();
-        let mut files = lock(&self.files);
-        *files.of_node.entry(file.node().id()).or_default() += 1;
-        files.by_number.insert(number, file);
+        lock(&self.files).insert(number, file);
         number
     }
 
     pub(crate) fn file(&self, number: u64) -> Option<Arc<OpenFile>> {
-        lock(&self.files).by_number.get(&number).cloned()
+        lock(&self.files).get(&number).cloned()
     }
 
     pub(crate) fn remove_file(&self, number: u64) -> Option<Arc<OpenFile>> {
-        let mut files = lock(&self.files);
-        let file = files.by_number.remove(&number)?;
-        let id = file.node().id();
-        if let Some(count) = files.of_node.get_mut(&id) {
-            *count -= 1;
-            if *count == 0 {
-                files.of_node.remove(&id);
-            }
-        }
-        Some(file)
-    }
-
-    /// Whether a client has the node open; or had, and its close is still on
-    /// its way.
-    pub(crate) fn is_open(&self, node: u64) -> bool {
-        lock(&self.files).of_node.contains_key(&node)
+        lock(&self.files).remove(&number)
     }
 
     pub(crate) fn add_directory(&self) -> u64 {
@@ -108,6 +84,6 @@ impl Handles {
 
     /// Files and directories that clients hold open.
     pub(crate) fn len(&self) -> usize {
-        lock(&self.files).by_number.len() + lock(&self.directories).len()
+        lock(&self.files).len() + lock(&self.directories).len()
     }
 }

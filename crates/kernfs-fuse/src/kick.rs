@@ -5,6 +5,8 @@
 //! reaches the watchers of the directory even after the file's dentry was
 //! reclaimed. Or by *handle*, which asks nobody and takes no lock, but needs
 //! `CAP_DAC_READ_SEARCH`, and finds a reclaimed file without its directory.
+//! Without that privilege a path is followed as far as the kernel's cache goes
+//! (`RESOLVE_CACHED`), which takes no lock either.
 
 use std::{
     ffi::{CString, OsStr},
@@ -12,24 +14,23 @@ use std::{
         fd::{AsFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
-    sync::{Arc, mpsc},
-    time::Duration,
+    sync::Arc,
 };
 
 use fuser::{INodeNo, Notifier};
 use kernfs::Node;
 use linux_notify::{FileHandle, open_by_handle_at};
 use rustix::{
-    fs::{AtFlags, OFlags, StatxFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT},
+    fs::{AtFlags, OFlags, ResolveFlags, StatxFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT},
     io::Errno,
 };
 
-use crate::{OwnThread, requests::NAME_MAX, shared::Shared};
+use crate::{announce::Leftover, requests::NAME_MAX, shared::Shared};
 
 /// Kernel: `FILEID_INO64_GEN`, what FUSE's `fuse_encode_fh` makes.
 const FUSE_HANDLE: i32 = 0x81;
-/// How long an `rmdir` is kept waiting for what cannot be done by handle.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// How often something is sought in the kernel's cache before it is not there.
+const TRIES: usize = 8;
 
 pub(crate) struct Kick {
     /// The mount's root, on a mount of our own where that is permitted.
@@ -84,6 +85,27 @@ impl Kick {
         self.by_handle
     }
 
+    /// What the kernel has in its cache of a node, without a directory's lock.
+    fn reach(&self, shared: &Shared, node: &Arc<Node>) -> Result<OwnedFd, Errno> {
+        if self.by_handle {
+            return self.open(node);
+        }
+        let path = path(&shared.root, node).ok_or(Errno::NOENT)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let (no_mode, cached) = (rustix::fs::Mode::empty(), ResolveFlags::CACHED);
+        let open = || rustix::fs::openat2(self.root.as_fd(), &path, flags, no_mode, cached);
+        // It is also said if anything on the way was just being changed.
+        let again = |opened: &Result<_, _>| opened.as_ref().err() == Some(&Errno::AGAIN);
+        (1..TRIES).fold(open(), |opened, _| if again(&opened) { open() } else { opened })
+    }
+
+    /// Holds a directory that a client's `rmdir` is removing, for
+    /// [`drop_leftover`](Self::drop_leftover), where there will be no other
+    /// way to it. It holds its announcement back.
+    pub(crate) fn hold(&self, shared: &Shared, directory: &Arc<Node>) -> Option<OwnedFd> {
+        if self.by_handle { None } else { self.reach(shared, directory).ok() }
+    }
+
     fn open(&self, node: &Node) -> Result<OwnedFd, Errno> {
         let handle = handle(node).ok_or(Errno::INVAL)?;
         let opened = open_by_handle_at(self.root.as_fd(), &handle, OFlags::PATH);
@@ -95,17 +117,23 @@ impl Kick {
         // The name of a removed file may be another's by now.
         let taken = node.parent().is_some_and(|parent| parent.child(node.name()).is_some());
         if self.by_handle && node.is_removed() && taken {
-            return self.modify_by_handle(node);
+            return self.modify_without_lock(shared, node);
         }
         let Some(path) = path(&shared.root, node) else { return };
-        let _revealed = shared.known.reveal(node);
-        // Gone or unreachable: then its removal follows, or nobody watches.
-        let _ = rustix::fs::utimensat(self.root.as_fd(), path, &TOUCH, AtFlags::SYMLINK_NOFOLLOW);
+        loop {
+            let revealed = shared.known.reveal(node);
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            let touched = rustix::fs::utimensat(self.root.as_fd(), &path, &TOUCH, flags);
+            // Removed at this moment, or what it is in: not revealed yet.
+            if touched != Err(Errno::NOENT) || revealed.is_all_of(node) {
+                return;
+            }
+        }
     }
 
     /// As [`modify`](Self::modify), without a directory's lock.
-    pub(crate) fn modify_by_handle(&self, node: &Node) {
-        if let Ok(file) = self.open(node) {
+    pub(crate) fn modify_without_lock(&self, shared: &Shared, node: &Arc<Node>) {
+        if let Ok(file) = self.reach(shared, node) {
             let _ = rustix::fs::utimensat(file.as_fd(), c"", &TOUCH, AtFlags::EMPTY_PATH);
         }
     }
@@ -125,7 +153,7 @@ impl Kick {
             let _ = self.notifier.delete(INodeNo(parent.id()), INodeNo(node.id()), name);
         }
         if !node.is_dir() {
-            self.unlink_by_handle(node);
+            self.unlink(shared, node);
         }
     }
 
@@ -134,19 +162,23 @@ impl Kick {
     /// on `FUSE_NOTIFY_DELETE` refuses a dead directory (kernel:
     /// `start_removing_dentry`); but an open that is refused with `ESTALE` has
     /// the kernel look the name up once more, and drop it.
-    pub(crate) fn drop_leftover(&self, shared: &Shared, directory: &Node, files: &[Arc<Node>]) {
-        self.await_rmdir(shared, directory);
+    pub(crate) fn drop_leftover(&self, shared: &Shared, leftover: Leftover) {
+        let Leftover { directory, held, files } = leftover;
+        self.await_rmdir(shared, &directory);
         let left = || files.iter().filter(|file| shared.known.contains(file.id()));
         // The kernel has it only if one of its files holds it, or someone who is in it.
-        if let Ok(directory) = self.open(directory) {
+        if let Some(directory) = held.or_else(|| self.open(&directory).ok()) {
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
             for file in left() {
                 let name = file.name();
+                ask_for_links(&directory, &name);
                 let _ = rustix::fs::openat(&directory, &*name, flags, rustix::fs::Mode::empty());
             }
         }
         // An answer of before the removal, to a client's `chmod`, may have given it a link again.
-        left().for_each(|file| self.unlink_by_handle(file));
+        if self.by_handle {
+            left().for_each(|file| self.unlink(shared, file));
+        }
     }
 
     /// Waits until the kernel is through with an `rmdir`, all of which it does
@@ -164,47 +196,25 @@ impl Kick {
         let _ = rustix::fs::statx(self.root.as_fd(), no_name, flags, StatxFlags::NLINK);
     }
 
-    /// Makes the kernel learn that files have no links any more, while it
-    /// holds their directory's lock for a client's `rmdir`.
-    pub(crate) fn unlink_all(&self, shared: &Arc<Shared>, files: &[Arc<Node>]) {
-        if self.by_handle {
-            files.iter().for_each(|file| self.unlink_by_handle(file));
-            return;
-        }
-        if files.is_empty() {
-            return;
-        }
-        // Right for those whose dentry is cached. For another the look-up
-        // waits for the very `rmdir` that waits for us: not for long, then.
-        let (kick, shared, files) = (self.another(), Arc::clone(shared), files.to_vec());
-        let (done, wait) = mpsc::channel();
-        let spawned = std::thread::Builder::new().spawn(move || {
-            let _own = OwnThread::enter(&shared);
-            files.iter().for_each(|file| kick.unlink_by_path(&shared, file));
-            // Nobody may be waiting any more.
-            let _ = done.send(());
-        });
-        if spawned.is_ok() {
-            // In time or not: the reply is due.
-            let _ = wait.recv_timeout(PATIENCE);
-        }
-    }
-
     /// The kernel asks for the attributes and learns that there is no link;
     /// if no dentry holds the inode, the close announces it.
-    fn unlink_by_handle(&self, node: &Node) {
-        if let Ok(file) = self.open(node) {
-            let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
-            let _ = rustix::fs::statx(file.as_fd(), c"", flags, StatxFlags::NLINK);
+    pub(crate) fn unlink(&self, shared: &Shared, file: &Arc<Node>) {
+        if let Ok(file) = self.reach(shared, file) {
+            ask_for_links(&file, b"");
         }
     }
 
     fn unlink_by_path(&self, shared: &Shared, node: &Arc<Node>) {
         let Some(path) = path(&shared.root, node) else { return };
         let _revealed = shared.known.reveal(node);
-        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC;
-        let _ = rustix::fs::statx(self.root.as_fd(), path, flags, StatxFlags::NLINK);
+        ask_for_links(&self.root, path.as_bytes());
     }
+}
+
+/// Has the kernel ask for a file's attributes, whatever it believes.
+fn ask_for_links(from: &OwnedFd, path: &[u8]) {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC;
+    let _ = rustix::fs::statx(from, path, flags, StatxFlags::NLINK);
 }
 
 /// The modification time alone, which is what `MODIFY` is.

@@ -107,12 +107,7 @@ impl Known {
     /// Lets the present thread's look-ups find a removed node where it was, and
     /// the removed directories that lead to it, for as long as the guard lives.
     pub(crate) fn reveal(&self, node: &Arc<Node>) -> Revealed<'_> {
-        let mut removed = Vec::new();
-        let mut at = Some(Arc::clone(node));
-        while let Some(node) = at.take_if(|node| node.is_removed()) {
-            at = node.parent();
-            removed.push(node);
-        }
+        let removed = removed_up_from(node);
         let thread = crate::own::thread_id();
         lock(&self.0).revealed.extend(removed.iter().map(|node| (thread, Arc::clone(node))));
         Revealed { known: self, thread, removed }
@@ -130,11 +125,29 @@ impl Known {
     }
 }
 
+/// A removed node, and the removed directories that lead to it.
+fn removed_up_from(node: &Arc<Node>) -> Vec<Arc<Node>> {
+    let mut removed = Vec::new();
+    let mut at = Some(Arc::clone(node));
+    while let Some(node) = at.take_if(|node| node.is_removed()) {
+        at = node.parent();
+        removed.push(node);
+    }
+    removed
+}
+
 /// See [`Known::reveal`].
 pub(crate) struct Revealed<'k> {
     known: &'k Known,
     thread: u32,
     removed: Vec<Arc<Node>>,
+}
+
+impl Revealed<'_> {
+    /// Whether nothing was removed since.
+    pub(crate) fn is_all_of(&self, node: &Arc<Node>) -> bool {
+        self.removed.len() == removed_up_from(node).len()
+    }
 }
 
 impl Drop for Revealed<'_> {

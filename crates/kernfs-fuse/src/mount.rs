@@ -36,7 +36,8 @@ use crate::{
 pub enum Weakness {
     /// Without `CAP_DAC_READ_SEARCH` no file can be opened by handle: a file
     /// whose dentry the kernel reclaimed does not announce that a client's
-    /// `rmdir` removed it, and such an `rmdir` takes 200 ms.
+    /// `rmdir` removed it; and the directory's own end is told after its
+    /// `DELETE` at the one above.
     NoHandles,
     /// Without `CAP_SYS_ADMIN` there is no second, private mount: the mount
     /// point stays busy for a plain `umount`, and a read-only tree is kept so

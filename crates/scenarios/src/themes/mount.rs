@@ -7,6 +7,7 @@ mod hierarchy;
 mod kernels_way;
 mod table;
 mod watch;
+mod weaker;
 
 use hierarchy::{FILES, Hierarchy};
 use watch::{Got, Watch, got};
@@ -26,4 +27,5 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("mount-two-reads-of-16-bytes", kernels_way::two_reads).needs(&[Fuse]),
     Scenario::new("mount-calls-as-cgroupfs", calls::as_cgroupfs).needs(&[Fuse]),
     Scenario::new("mount-poll", kernels_way::poll).needs(&[Fuse]),
+    Scenario::new("mount-without-handles", weaker::without_handles).needs(&[Fuse]).seconds(400),
 ];

@@ -61,6 +61,7 @@ struct Stage {
     watch: Watch,
     held: Option<OwnedFd>,
     case: Case,
+    uses_handles: bool,
 }
 
 impl Stage {
@@ -93,7 +94,8 @@ impl Stage {
             .map(|flags| rustix::fs::open(path.join(HELD), flags | OFlags::CLOEXEC, Mode::empty()));
         let held = held.transpose()?;
         watch.take()?;
-        Ok(Self { hierarchy, watch, held, case })
+        let uses_handles = hierarchy.with_mount(|mount| mount.weaknesses().is_empty())?;
+        Ok(Self { hierarchy, watch, held, case, uses_handles })
     }
 
     /// All that was told until now: changes are raised in the order in which
@@ -117,7 +119,7 @@ impl Stage {
         let mut first = self.watch_until_all(environment, now)?;
         first.extend(self.told(environment)?);
         self.hold(&first, now, "at once")?;
-        ordered(&first)?;
+        self.ordered(&first)?;
         if self.held.take().is_none() {
             ensure!(at_close.is_empty(), "nothing is held in {:?}", self.case);
             return Ok(());
@@ -127,7 +129,7 @@ impl Stage {
         // The driver's own close.
         second.retain(|got| !got.mask.contains(Mask::CLOSE_NOWRITE));
         self.hold(&second, at_close, "at the close")?;
-        ordered(&second)
+        self.ordered(&second)
     }
 
     /// Takes until everything expected was seen, in whatever order.
@@ -148,6 +150,20 @@ impl Stage {
         Ok(all)
     }
 
+    /// Files before their directory, the directory before what it is in; this
+    /// last not without handles.
+    fn ordered(&self, told: &[Got]) -> Result<(), Failure> {
+        let rank = |got: &Got| match (got.watch, got.mask) {
+            ('F' | 'X', mask) if mask.intersects(Mask::DELETE_SELF | Mask::IGNORED) => Some(1),
+            ('D', mask) if mask.intersects(Mask::DELETE_SELF | Mask::IGNORED) => Some(2),
+            ('P', mask) if mask.contains(Mask::DELETE) && self.uses_handles => Some(3),
+            _ => None,
+        };
+        let ranks: Vec<_> = told.iter().filter_map(rank).collect();
+        ensure!(ranks.is_sorted(), "{:?}: out of order: {told:?}", self.case);
+        Ok(())
+    }
+
     fn hold(&self, told: &[Got], expected: &[Got], when: &str) -> Result<(), Failure> {
         for letter in ['P', 'D', 'F', 'X', '?'] {
             let of = |all: &[Got]| -> Vec<Got> {
@@ -163,19 +179,6 @@ impl Stage {
     }
 }
 
-/// Files before their directory, the directory before what it is in.
-fn ordered(told: &[Got]) -> Result<(), Failure> {
-    let rank = |got: &Got| match (got.watch, got.mask) {
-        ('F' | 'X', mask) if mask.intersects(Mask::DELETE_SELF | Mask::IGNORED) => Some(1),
-        ('D', mask) if mask.intersects(Mask::DELETE_SELF | Mask::IGNORED) => Some(2),
-        ('P', mask) if mask.contains(Mask::DELETE) => Some(3),
-        _ => None,
-    };
-    let ranks: Vec<_> = told.iter().filter_map(rank).collect();
-    ensure!(ranks.is_sorted(), "out of order: {told:?}");
-    Ok(())
-}
-
 fn gone(letter: char) -> [Got; 2] {
     [got(letter, Mask::DELETE_SELF, ""), got(letter, Mask::IGNORED, "")]
 }
@@ -185,11 +188,17 @@ fn modify(name: &str) -> [Got; 2] {
 }
 
 /// What is told at once, and at the close of the held file: it and the
-/// directory above it are held by it, the other file is not.
-fn directory_gone(case: Case) -> (Vec<Got>, Vec<Got>) {
-    let (mut now, mut at_close) = (gone('X').to_vec(), Vec::new());
+/// directory above it are held by it, the other file is not. A file that is
+/// lost to the server is not told.
+fn directory_gone(case: Case, is_lost: bool) -> (Vec<Got>, Vec<Got>) {
+    let (mut now, mut at_close) = (Vec::new(), Vec::new());
+    if !is_lost {
+        now.extend(gone('X'));
+    }
     let held = if case.is_held() { &mut at_close } else { &mut now };
-    held.extend(gone('F'));
+    if !is_lost || case.is_held() {
+        held.extend(gone('F'));
+    }
     held.extend(gone('D'));
     (now, at_close)
 }
@@ -249,7 +258,7 @@ pub(super) fn file_removed(environment: &Environment) -> Result<(), Failure> {
 pub(super) fn directory_removed(environment: &Environment) -> Result<(), Failure> {
     in_all_cases(environment, DIRECTORY, |stage| {
         stage.hierarchy.node(DIRECTORY)?.remove();
-        Ok(directory_gone(stage.case))
+        Ok(directory_gone(stage.case, false))
     })
 }
 
@@ -257,7 +266,7 @@ pub(super) fn directory_removed(environment: &Environment) -> Result<(), Failure
 pub(super) fn subtree_removed(environment: &Environment) -> Result<(), Failure> {
     in_all_cases(environment, "u/d", |stage| {
         stage.hierarchy.node("u")?.remove();
-        let (mut now, mut at_close) = directory_gone(stage.case);
+        let (mut now, mut at_close) = directory_gone(stage.case, false);
         if stage.case.is_held() { &mut at_close } else { &mut now }.extend(gone('P'));
         Ok((now, at_close))
     })
@@ -266,7 +275,9 @@ pub(super) fn subtree_removed(environment: &Environment) -> Result<(), Failure> 
 fn removed_by_a_client(stage: &Stage) -> Result<(Vec<Got>, Vec<Got>), Failure> {
     let path = stage.hierarchy.path().join(DIRECTORY);
     fs::remove_dir(&path).map_err(Failure::driver("remove", path))?;
-    let (mut now, at_close) = directory_gone(stage.case);
+    // Who holds a file has brought its name back.
+    let is_lost = stage.case.reclaimed && !stage.uses_handles;
+    let (mut now, at_close) = directory_gone(stage.case, is_lost);
     now.push(got('P', Mask::DELETE | Mask::ISDIR, DIRECTORY));
     Ok((now, at_close))
 }
@@ -300,7 +311,8 @@ pub(super) fn rmdir_after_change(environment: &Environment) -> Result<(), Failur
         let stage = Stage::set(environment, case, DIRECTORY)?;
         stage.file(DIRECTORY)?.notify();
         removed_by_a_client(&stage)?;
-        let end = if case.is_held() { None } else { Some(got('F', Mask::IGNORED, "")) };
+        let is_told_later = case.is_held() || (case.reclaimed && !stage.uses_handles);
+        let end = if is_told_later { None } else { Some(got('F', Mask::IGNORED, "")) };
         let told = match end {
             Some(end) => stage.watch.until(&end, environment.patience())?,
             None => stage.told(environment)?,
