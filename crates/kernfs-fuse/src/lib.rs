@@ -50,7 +50,7 @@
 //! [`Options::allow_other`] says otherwise; the kernel then checks modes and
 //! owners (`default_permissions`). No device files, programs or set-user-id
 //! bits are honoured. The server's own requests are known by the thread that
-//! made them, which no client can be. Names are at most 255 bytes, writes at
+//! made them, which no client can be. Names are at most 1024 bytes, writes at
 //! most a page, reads what the attribute showed; offsets beyond that read
 //! nothing. A client that never reads, or keeps files open for ever, costs
 //! what it holds open: one entry a file, and its content if it was read. What

@@ -7,8 +7,8 @@ use kernfs::{Node, Permissions};
 
 use crate::{caller, facts, shared::Shared};
 
-/// Kernel: `NAME_MAX`; FUSE would allow more.
-pub(crate) const NAME_MAX: usize = 255;
+/// The longest name (kernel: `FUSE_NAME_MAX`; from 6.15 on it would allow more).
+pub(crate) const NAME_MAX: usize = 1024;
 
 /// Answers the kernel.
 pub(crate) struct Server(pub(crate) Arc<Shared>);

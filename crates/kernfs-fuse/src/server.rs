@@ -14,7 +14,7 @@ use kernfs::{Access, Ready};
 
 use crate::{
     caller, facts,
-    requests::{Change, NAME_MAX, Server, errno},
+    requests::{Change, Server, errno},
 };
 
 /// Kernel: `PAGE_SIZE`, the longest write that kernfs hands on whole.
@@ -285,8 +285,8 @@ impl Filesystem for Server {
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        // Kernel: `simple_statfs`.
-        reply.statfs(0, 0, 0, 0, 0, 4096, NAME_MAX as u32, 4096);
+        // Kernel: `simple_statfs`, which says `NAME_MAX`, whatever names kernfs lets in.
+        reply.statfs(0, 0, 0, 0, 0, 4096, 255, 4096);
     }
 
     fn create(

@@ -25,7 +25,7 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// A name of more than 255 bytes.
+    /// A name of more than 4095 bytes.
     #[error("a name of {bytes} bytes")]
     NameTooLong {
         /// Its length.

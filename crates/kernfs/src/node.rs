@@ -25,8 +25,9 @@ use crate::{
     sync::{AtomicI32, AtomicU32, Mutex, Ordering, lock},
 };
 
-/// Bytes a name can have (`NAME_MAX`).
-pub(crate) const NAME_MAX: usize = 255;
+/// Bytes a name can have: kernfs has no limit of its own, so whatever a path can (kernel:
+/// `PATH_MAX`, with the NUL).
+pub(crate) const NAME_MAX: usize = 4095;
 
 /// A directory's children by name.
 pub(crate) type Children = BTreeMap<Arc<[u8]>, Arc<Node>>;

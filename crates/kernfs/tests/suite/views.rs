@@ -50,8 +50,8 @@ fn paths() {
     }
     assert_eq!(errno(ino("/none")), Errno::NOENT);
     assert_eq!(errno(ino("/g/memory.events/x")), Errno::NOTDIR);
-    assert_eq!(errno(ino(&"n".repeat(256))), Errno::NAMETOOLONG);
-    assert_eq!(errno(ino(&"n".repeat(255))), Errno::NOENT);
+    assert_eq!(errno(ino(&"n".repeat(4096))), Errno::NAMETOOLONG);
+    assert_eq!(errno(ino(&"n".repeat(4095))), Errno::NOENT);
     assert_eq!(errno(world.mount.open("/g", Access::READ)), Errno::ISDIR);
     assert_eq!(errno(world.mount.list("/g/memory.events")), Errno::NOTDIR);
     assert_eq!(world.mount.list("/g").unwrap().len(), 3);
@@ -86,7 +86,7 @@ fn mkdir_and_rmdir_refuse_as_linux_does() {
     let world = Hierarchy::new(Profile::Linux71);
     assert_eq!(errno(world.mount.mkdir("/g")), Errno::EXIST);
     assert_eq!(errno(world.mount.mkdir("/none/x")), Errno::NOENT);
-    assert_eq!(errno(world.mount.mkdir(format!("/{}", "n".repeat(256)))), Errno::NAMETOOLONG);
+    assert_eq!(errno(world.mount.mkdir(format!("/{}", "n".repeat(4096)))), Errno::NAMETOOLONG);
     assert_eq!(errno(world.mount.rmdir("/none")), Errno::NOENT);
     assert_eq!(errno(world.mount.rmdir("/g/memory.events")), Errno::NOTDIR);
     world.mount.mkdir("/g/child").unwrap();

@@ -2,8 +2,9 @@
 //! cgroupfs does, success or errno.
 //!
 //! Accepted differences: extended attributes, which a mount does not have
-//! (`EOPNOTSUPP`) and cgroupfs does; names of more than 255 bytes, which
-//! cgroupfs makes and a mount refuses (`ENAMETOOLONG`).
+//! (`EOPNOTSUPP`) and cgroupfs does; names of more than 1024 bytes, which
+//! cgroupfs makes and a mount refuses (`ENAMETOOLONG`); offsets of more than
+//! 2 GiB to seek to, which a mount takes and cgroupfs refuses (`EINVAL`).
 
 use std::path::Path;
 
@@ -37,6 +38,13 @@ const CALLS: &[Call] = &[
     ("mkdir below what is missing", |at| make(at, "a/missing/c")),
     ("mkdir of 255 bytes", |at| make(at, &format!("a/{}", "n".repeat(255)))),
     ("rmdir of 255 bytes", |at| remove(at, &format!("a/{}", "n".repeat(255)))),
+    ("mkdir of 256 bytes", |at| make(at, &format!("a/{}", "n".repeat(256)))),
+    ("stat of 256 bytes", |at| stat(at, &format!("a/{}", "n".repeat(256)))),
+    ("rmdir of 256 bytes", |at| remove(at, &format!("a/{}", "n".repeat(256)))),
+    ("mkdir of 1024 bytes", |at| make(at, &format!("a/{}", "n".repeat(1024)))),
+    ("list with a name of 1024 bytes", |at| list(at, "a")),
+    ("rmdir of 1024 bytes", |at| remove(at, &format!("a/{}", "n".repeat(1024)))),
+    ("mkdir of 5000 bytes", |at| make(at, &format!("a/{}", "n".repeat(5000)))),
     ("open of 1000 bytes", |at| open_for(at, &format!("a/{}", "n".repeat(1000)), OFlags::RDONLY)),
     ("rmdir of one with a child", |at| remove(at, "a")),
     ("rmdir of a file", |at| remove(at, "a/cgroup.events")),
@@ -89,6 +97,25 @@ const CALLS: &[Call] = &[
         let read = rustix::io::pread(&file, &mut [0; 16], 1 << 40)?;
         if read == 0 { Ok(()) } else { Err(Errno::INVAL) }
     }),
+    ("read at the last offset", |at| {
+        let file = open(at.join("a/cgroup.events"), OFlags::RDONLY, Mode::empty())?;
+        rustix::io::pread(&file, &mut [0; 1], i64::MAX as u64 - 1).map(drop)
+    }),
+    ("read beyond the last offset", |at| {
+        let file = open(at.join("a/cgroup.events"), OFlags::RDONLY, Mode::empty())?;
+        rustix::io::pread(&file, &mut [0; 16], i64::MAX as u64).map(drop)
+    }),
+    ("write far beyond the end", |at| {
+        let file = open(at.join("a/cgroup.procs"), OFlags::WRONLY, Mode::empty())?;
+        rustix::io::pwrite(&file, &[], 1 << 62).map(drop)
+    }),
+    ("list from far beyond the end", |at| {
+        let directory = open(at.join("a"), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        rustix::fs::seek(&directory, rustix::fs::SeekFrom::Start(i32::MAX as u64))?;
+        let mut listed = rustix::fs::Dir::read_from(&directory)?;
+        // It begins anew.
+        listed.next().transpose().map(drop)
+    }),
     ("read a directory as a file", |at| {
         let file = open(at.join("a"), OFlags::RDONLY, Mode::empty())?;
         rustix::io::read(&file, &mut [0; 16]).map(drop)
@@ -108,6 +135,15 @@ fn make(at: &Path, name: &str) -> Result<(), Errno> {
 
 fn remove(at: &Path, name: &str) -> Result<(), Errno> {
     unlinkat(CWD, at.join(name), AtFlags::REMOVEDIR)
+}
+
+fn stat(at: &Path, name: &str) -> Result<(), Errno> {
+    rustix::fs::stat(at.join(name)).map(drop)
+}
+
+fn list(at: &Path, name: &str) -> Result<(), Errno> {
+    let directory = open(at.join(name), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+    rustix::fs::Dir::new(directory)?.try_for_each(|entry| entry.map(drop))
 }
 
 fn node(at: &Path, kind: FileType) -> Result<(), Errno> {
