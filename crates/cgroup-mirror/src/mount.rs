@@ -15,7 +15,6 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{AtFlags, Mode},
     io::Errno,
-    mount::UnmountFlags,
 };
 
 use crate::{Error, Front, Mirror};
@@ -94,7 +93,7 @@ impl Mirror {
 /// # Errors
 /// Those of umount2(2): `EINVAL`, it is no mount any more; `EPERM`.
 pub fn unmount(directory: &Path) -> Result<(), Errno> {
-    rustix::mount::unmount(directory, UnmountFlags::FORCE | UnmountFlags::DETACH)
+    kernfs_fuse::end_mount(directory)
 }
 
 /// The server's own way into the mount, which is not read-only as the clients' is.

@@ -26,7 +26,13 @@ fn explain_mount(error: &kernfs_fuse::Error) -> String {
     use kernfs_fuse::Error as Mounting;
     match error {
         Mounting::NoDevice(source) => {
-            format!("{error}: {source}; load the module with `modprobe fuse`, as root")
+            let remedy = match source.kind() {
+                std::io::ErrorKind::PermissionDenied => {
+                    "give this user access to it, or run as root"
+                }
+                _ => "load the module with `modprobe fuse`, as root",
+            };
+            format!("{error}: {source}; {remedy}")
         }
         Mounting::MountPoint { path, source } => {
             format!("{} cannot be mounted on: {source}; make it with `mkdir`", show(path))

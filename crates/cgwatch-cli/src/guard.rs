@@ -22,7 +22,6 @@ use anyhow::{Context, anyhow};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
-    mount::UnmountFlags,
     process::Signal,
 };
 
@@ -115,7 +114,7 @@ pub(crate) fn run(directory: &Path) -> anyhow::Result<ExitCode> {
             && kind.next().is_some_and(|source| source.starts_with(NAME))
     });
     if is_ours {
-        rustix::mount::unmount(directory, UnmountFlags::FORCE | UnmountFlags::DETACH)?;
+        kernfs_fuse::end_mount(directory)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,6 +8,7 @@ use std::{os::fd::AsFd as _, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use cgroup_sim::{Clock as _, Hierarchy, Options, scenario::Player};
+use kernfs::{Node, Permissions};
 use kernfs_fuse::Mount;
 
 use crate::{arguments, guard::Guard, scenario, serve, signals};
@@ -17,6 +18,19 @@ use time::RealTime;
 
 /// Simulated tasks have numbers that no real process has (`PID_MAX_LIMIT`).
 const FIRST_SIMULATED: u32 = (1 << 22) + 1;
+
+/// What an ordinary user mounts is his: the kernel asks for owners and modes.
+fn give_to_this_user(root: &Arc<Node>) {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    if uid.is_root() {
+        return;
+    }
+    for node in root.all_children().iter().chain([root]) {
+        let of_this_user =
+            Permissions { uid: uid.as_raw(), gid: gid.as_raw(), ..node.permissions() };
+        node.set_permissions(of_this_user);
+    }
+}
 
 /// Mounts it and serves it.
 pub(crate) fn run(arguments: &arguments::Mount) -> anyhow::Result<ExitCode> {
@@ -38,6 +52,7 @@ pub(crate) fn run(arguments: &arguments::Mount) -> anyhow::Result<ExitCode> {
         Some(scenario) => scenario.options(options),
         None => options,
     });
+    give_to_this_user(hierarchy.tree().root());
     let told = |error| anyhow!("the scenario cannot go on: {error}");
     let mut player =
         scenario.map(|scenario| scenario.play(&hierarchy)).transpose().map_err(told)?;

@@ -16,7 +16,6 @@ use kernfs_fuse::{Mount, Weakness};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags},
-    mount::UnmountFlags,
 };
 
 use crate::{arguments::Place, people::printable};
@@ -106,7 +105,8 @@ pub(crate) fn warn(place: &Place, mount: &Mount) {
         let told = match weakness {
             Weakness::NoHandles => {
                 "without CAP_DAC_READ_SEARCH a watched file that the kernel has dropped from its \
-                 cache does not tell that an rmdir removed it"
+                 cache does not tell that an rmdir removed it, and a directory tells it after the \
+                 one above"
             }
             Weakness::NoPrivateMount => {
                 "without CAP_SYS_ADMIN a plain umount finds the mount busy: end it with SIGTERM"
@@ -177,8 +177,12 @@ fn unmount_on_panic(path: &Path) {
     std::panic::set_hook(Box::new(move |panic| {
         told(panic);
         if let Some(path) = PATH.get() {
-            let _ = rustix::mount::unmount(path, UnmountFlags::FORCE | UnmountFlags::DETACH);
+            let _ = kernfs_fuse::end_mount(path);
         }
         std::process::exit(101);
     }));
 }
+
+#[cfg(test)]
+#[path = "serve/tests.rs"]
+mod tests;

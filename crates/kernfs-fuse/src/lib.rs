@@ -88,7 +88,7 @@ mod sleepers;
 pub use self::{
     caller::{Caller, caller},
     error::Error,
-    mount::{Mount, Usage, Weakness, check_mount_point},
+    mount::{Mount, Usage, Weakness, check_mount_point, end_mount},
     options::Options,
     own::OwnThread,
 };

@@ -5,6 +5,7 @@ use std::{
     fs, io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
@@ -246,7 +247,7 @@ impl Drop for Mount {
         if self.device == 0 || self.is_mounted() {
             // Requests in flight fail, so that nothing waits for what ends
             // here. Whoever holds files open keeps them, dead.
-            let _ = unmount(&self.path, UnmountFlags::FORCE | UnmountFlags::DETACH);
+            let _ = end_mount(&self.path);
         }
         self.shared.queues.close();
         for thread in self.threads.drain(..) {
@@ -286,7 +287,7 @@ pub fn check_mount_point(path: &Path) -> Result<PathBuf, Error> {
     let stale = |error: &io::Error| error.raw_os_error() == Some(not_connected());
     // Not by its attributes, which the kernel may have kept.
     if fs::read_dir(path).as_ref().is_err_and(stale) {
-        unmount(path, UnmountFlags::DETACH).map_err(|error| unusable(error.into()))?;
+        end_mount(path).map_err(|error| unusable(error.into()))?;
     }
     let path = fs::canonicalize(path).map_err(unusable)?;
     let metadata = fs::metadata(&path).map_err(unusable)?;
@@ -297,6 +298,23 @@ pub fn check_mount_point(path: &Path) -> Result<PathBuf, Error> {
         return Err(Error::NotEmpty { path });
     }
     Ok(path)
+}
+
+/// Ends a mount of this user at once: requests in flight fail, and who holds
+/// files open keeps them, dead. Without `CAP_SYS_ADMIN` it is `fusermount3` that
+/// ends it, which leaves requests waiting for as long as their server lives.
+///
+/// # Errors
+/// Those of umount2(2): `EINVAL`, it is no mount any more; `EPERM`.
+pub fn end_mount(path: &Path) -> rustix::io::Result<()> {
+    let ended = unmount(path, UnmountFlags::FORCE | UnmountFlags::DETACH);
+    if ended != Err(Errno::PERM) {
+        return ended;
+    }
+    let mut command = Command::new("fusermount3");
+    command.args(["-u", "-z", "-q", "--"]).arg(path).stdin(Stdio::null());
+    let helped = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if helped.is_ok_and(|status| status.success()) { Ok(()) } else { ended }
 }
 
 /// What every call on a mount without a server fails with.

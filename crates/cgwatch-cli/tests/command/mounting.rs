@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::Read as _,
+    os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -239,4 +240,77 @@ fn without_the_device() {
         .output()
         .unwrap();
     assert_fails(&output, &["/dev/fuse", "modprobe fuse"]);
+}
+
+/// `fusermount3` mounts and unmounts for him, the tree is his, and what is weaker is said; if his
+/// server is killed, the mount goes with it.
+#[test]
+fn as_an_ordinary_user() {
+    if !is_root() || Command::new("fusermount3").arg("--version").output().is_err() {
+        println!("skipped: not root, or no fusermount3");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("place");
+    fs::create_dir(&place).unwrap();
+    let program = directory.path().join("cgwatch");
+    fs::copy(env!("CARGO_BIN_EXE_cgwatch"), &program).unwrap();
+    let all = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(directory.path(), all).unwrap();
+    chown(&place, Some(65534), Some(65534)).unwrap();
+    // In a mount namespace of its own, where anyone may open /dev/fuse.
+    let script = r#"
+        set -e
+        mount -t tmpfs none /dev
+        mknod -m 666 /dev/null c 1 3
+        mknod -m 666 /dev/fuse c 10 229
+        exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -ec '
+            mounted() { grep -q " $2 fuse" /proc/mounts; }
+            gone() { while mounted "$@"; do sleep 0.01; done; }
+            "$1" mount "$2" --sim &
+            until mounted "$@"; do sleep 0.01; done
+            mkdir "$2/a"; cat "$2/a/cgroup.events"; rmdir "$2/a"
+            kill -TERM $!; wait $!; gone "$@"
+            "$1" mount "$2" --sim 2>/dev/null &
+            until mounted "$@"; do sleep 0.01; done
+            kill -KILL $!; gone "$@"
+            "$1" mount "$2" --sim --daemon
+            mkdir "$2/b"; echo again; fusermount3 -u -z "$2"
+        ' sh "$@"
+    "#;
+    let output = Command::new("timeout")
+        .args(["60", "unshare", "--mount", "sh", "-c", script, "sh"])
+        .args([&program, &place])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "populated 0\nfrozen 0\nagain\n");
+    assert!(said.contains("without CAP_DAC_READ_SEARCH"), "{said}");
+    assert!(said.contains("without CAP_SYS_ADMIN"), "{said}");
+}
+
+#[test]
+fn others_are_let_in_on_request_only_and_with_a_warning() {
+    let Some(closed) = Mounted::new(&[]) else { return };
+    let read_as_another = |at: &Path| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "cat"]);
+        // Not the way to it, which is the test's own.
+        command.arg("cgroup.controllers").current_dir(at).stderr(Stdio::null());
+        command.status().unwrap().success()
+    };
+    assert!(!read_as_another(&closed.directory));
+    let temporary = tempfile::tempdir().unwrap();
+    let directory = temporary.path().canonicalize().unwrap();
+    let mut command = cgwatch(["mount".as_ref(), directory.as_os_str()]);
+    let command = command.args(["--sim", "--allow-other"]).stderr(Stdio::piped());
+    let mut server = command.spawn().unwrap();
+    until("mounted", || is_mounted(&directory));
+    assert!(read_as_another(&directory));
+    kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
+    let mut said = String::new();
+    server.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(server.wait().unwrap().success());
+    assert!(said.contains("warning: other users are let in"), "{said}");
 }
