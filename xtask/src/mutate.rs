@@ -2,8 +2,10 @@
 //! simulation must find each within the seeds that the test command runs.
 //!
 //! The mutations are texts to be replaced (`crates/simulation/mutations.txt`). They are applied to a
-//! copy of the checkout below `target/`, never to the checkout itself.
+//! copy of the checkout below `target/`, made once at the start, never to the checkout itself, which
+//! may be worked on meanwhile.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -28,6 +30,8 @@ pub(crate) struct Options {
 /// One way to break the monitor.
 struct Mutation {
     name: String,
+    /// The only profile under which it makes a difference; none: under each.
+    profile: Option<String>,
     replacements: Vec<Replacement>,
 }
 
@@ -53,37 +57,59 @@ pub(crate) fn task(options: &Options) -> Result<ExitCode> {
     let wanted =
         |mutation: &&Mutation| options.names.is_empty() || options.names.contains(&mutation.name);
     let copy = workspace::target().join("mutants/tree");
-    println!("| mutation | linux70 | linux71 | announced |\n|---|---|---|---|");
+    copy_checkout(&copy)?;
+    let whole = first_breaches(&copy, options.seeds)?;
+    ensure!(whole.iter().all(Option::is_none), "what is not broken is found too: {whole:?}");
+    println!("| mutation | linux70 | linux71 | announced |\n|---|--:|--:|--:|");
     let mut survivors = Vec::new();
     for mutation in mutations.iter().filter(wanted) {
-        copy_checkout(&copy)?;
-        let found = try_one(mutation, &copy, options.seeds)?;
+        let whole = mutation.apply(&copy)?;
+        let found = first_breaches(&copy, options.seeds);
+        for (file, text) in whole {
+            fs::write(file, text)?;
+        }
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                println!("| {} | does not run: {error:#} |", mutation.name);
+                survivors.push(mutation.name.as_str());
+                continue;
+            }
+        };
         let cells: Vec<_> =
             found.iter().map(|n| n.map_or_else(|| "-".into(), |n| n.to_string())).collect();
         println!("| {} | {} |", mutation.name, cells.join(" | "));
-        if found.iter().all(Option::is_none) {
+        let must = simulation::PROFILES.iter().zip(&found);
+        if must
+            .filter(|((name, _), _)| mutation.shows_under(name))
+            .any(|(_, found)| found.is_none())
+        {
             survivors.push(mutation.name.as_str());
         }
     }
     if !survivors.is_empty() {
-        bail!("not found within {} seeds: {}", options.seeds, survivors.join(", "));
+        bail!(
+            "not found under each profile within {} seeds: {}",
+            options.seeds,
+            survivors.join(", ")
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// How many seeds each profile needed.
-fn try_one(mutation: &Mutation, copy: &Path, seeds: u64) -> Result<Vec<Option<u64>>> {
-    for replacement in &mutation.replacements {
-        let text = replacement.apply(copy)?;
-        fs::write(copy.join(&replacement.file), text)?;
-    }
+/// How many seeds each profile needs in this tree.
+fn first_breaches(copy: &Path, seeds: u64) -> Result<Vec<Option<u64>>> {
     let mut cargo = process::cargo();
     cargo.current_dir(copy).env("CARGO_TARGET_DIR", workspace::target().join("mutants/target"));
     cargo.args(["run", "--quiet", "--locked", "--profile=simulation", "--package=simulation"]);
+    // Most of the time goes into compiling what was changed, so that is not optimized as far.
+    cargo.args(["--config", "profile.simulation.debug=0"]);
+    for package in ["cgwatch", "contract", "simulation"] {
+        cargo.arg("--config").arg(format!("profile.simulation.package.{package}.opt-level=1"));
+    }
     // What is broken need not be tidy.
     cargo.env("RUSTFLAGS", "--cap-lints warn -Awarnings");
-    let lines = process::read(cargo.args(["--bin=first-breach", "--", &seeds.to_string()]))
-        .with_context(|| mutation.name.clone())?;
+    let lines = process::read(cargo.args(["--bin=first-breach", "--", &seeds.to_string()]))?;
     lines.lines().map(first_breach).collect()
 }
 
@@ -118,6 +144,25 @@ fn copy_checkout(copy: &Path) -> Result<()> {
     Ok(())
 }
 
+impl Mutation {
+    fn shows_under(&self, profile: &str) -> bool {
+        self.profile.as_deref().is_none_or(|only| only == profile)
+    }
+
+    /// Breaks the tree; gives the files as they were.
+    fn apply(&self, tree: &Path) -> Result<BTreeMap<PathBuf, String>> {
+        let mut whole = BTreeMap::new();
+        for replacement in &self.replacements {
+            let text = replacement.apply(tree).with_context(|| self.name.clone())?;
+            let file = tree.join(&replacement.file);
+            let before = fs::read_to_string(&file)?;
+            fs::write(&file, text)?;
+            whole.entry(file).or_insert(before);
+        }
+        Ok(whole)
+    }
+}
+
 impl Replacement {
     /// The file with the text replaced; it must be there exactly once.
     fn apply(&self, root: &Path) -> Result<String> {
@@ -129,13 +174,17 @@ impl Replacement {
     }
 }
 
-/// `# comment`, `== NAME`, and for each replacement `@@ FILE`, the text, `->`, the other text.
+/// `# comment`, `== NAME` or `== NAME under PROFILE`, and for each replacement `@@ FILE`, the text, `->`, the other text.
 fn parse(text: &str) -> Result<Vec<Mutation>> {
     let mut mutations: Vec<Mutation> = Vec::new();
     let mut after_arrow = false;
     for line in text.lines().filter(|line| !line.starts_with("# ")) {
-        if let Some(name) = line.strip_prefix("== ") {
-            mutations.push(Mutation { name: name.into(), replacements: Vec::new() });
+        if let Some(line) = line.strip_prefix("== ") {
+            let (name, profile) = match line.split_once(" under ") {
+                Some((name, profile)) => (name, Some(profile.into())),
+                None => (line, None),
+            };
+            mutations.push(Mutation { name: name.into(), profile, replacements: Vec::new() });
             continue;
         }
         let Some(mutation) = mutations.last_mut() else {

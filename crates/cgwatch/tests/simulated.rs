@@ -109,6 +109,53 @@ fn the_world_may_move_between_any_two_calls() {
     }
 }
 
+/// Makes a cgroup with another one in it, which is gone at once, before the watcher's Nth call.
+struct Maker {
+    calls: u64,
+}
+
+impl Driver for Maker {
+    fn between_calls(&mut self, hierarchy: &Hierarchy) {
+        if self.calls == 0 {
+            for name in ["new", "new/brief"] {
+                hierarchy.mkdir(format!("/services/{name}")).unwrap();
+            }
+            hierarchy.rmdir("/services/new/brief").unwrap();
+        }
+        self.calls = self.calls.wrapping_sub(1);
+    }
+}
+
+/// One that died in a directory whose own birth was read with it, but not looked up yet, was taken
+/// for one that died elsewhere.
+#[test]
+fn what_is_born_and_gone_in_a_newborn_is_told_by_the_mark() {
+    for calls in 0.. {
+        let hierarchy = services(Profile::Linux71);
+        let world = SimWorld::new(Arc::clone(&hierarchy)).driven_by(Maker { calls });
+        let mut watcher = watcher(world, Options::new().strategy(Strategy::Fanotify));
+        if watcher.world().calls() > calls {
+            continue; // it is there from the start
+        }
+        hierarchy.mkdir("/services/first").unwrap();
+        let mut told = Vec::new();
+        let mut listen = || {
+            while let Some(event) = watcher.wait(Some(Duration::from_secs(1))).unwrap() {
+                if let EventKind::Appeared { cgroup, .. } = event.kind {
+                    told.push(cgroup.path.to_string());
+                }
+            }
+        };
+        listen();
+        if hierarchy.find("/services/new").is_none() {
+            return; // it makes no more calls
+        }
+        listen();
+        told.sort_unstable();
+        assert_eq!(told, ["/", "/first", "/new", "/new/brief"], "before call {calls}");
+    }
+}
+
 #[test]
 fn time_passes_only_while_the_watcher_waits() {
     let hierarchy = services(Profile::Announced);

@@ -142,10 +142,10 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
 
 /// `unseen_in` names an instance whose removal, or that of its file, says that it is shared with this
 /// one; `shared_with` names others that were told, or whose births and deaths were withheld; what is
-/// shared is not called bounded.
+/// shared is not called bounded; no file stands there twice.
 ///
 /// # Errors
-/// The first reference that leads nowhere.
+/// The first reference that leads nowhere, or a file's second amount.
 pub fn references(events: &[Event]) -> Rule {
     let mut shares: BTreeMap<u64, Vec<&Unseen>> = BTreeMap::new();
     let mut told = HashSet::new();
@@ -163,6 +163,10 @@ pub fn references(events: &[Event]) -> Rule {
         let (Some(cgroup), Some(unseen)) = (event.kind.cgroup(), unseen_of(event)) else {
             continue;
         };
+        let twice = |at: usize| unseen.files[..at].iter().any(|(f, _)| *f == unseen.files[at].0);
+        if let Some(at) = (0..unseen.files.len()).find(|at| twice(*at)) {
+            return Err(Breach::at(event, format_args!("{} twice", unseen.files[at].0)));
+        }
         if unseen.shared_with.contains(&cgroup.n) {
             return Err(Breach::at(event, "shared with itself"));
         }

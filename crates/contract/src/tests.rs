@@ -348,4 +348,7 @@ fn references_lead_somewhere() {
     let mut amount = unseen(1, &[1]);
     amount.confidence = Some(Confidence::Bounded);
     broken(references(&born().removed(2, "/b", amount).0), "Bounded");
+    let mut amounts = unseen(1, &[]);
+    amounts.files.extend(unseen(2, &[]).files);
+    broken(references(&born().removed(2, "/b", amounts).0), "twice");
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use cgroup_sim::Hierarchy;
-use cgwatch::{Event, EventKind, SimWorld, Watcher};
+use cgwatch::{Event, EventKind, SimWorld, Strategy, Watcher};
 use contract::Breach;
 use fastrand::Rng;
 use kernfs::Profile;
@@ -47,6 +47,8 @@ pub(crate) struct Course {
     pub(crate) watcher: Watcher<SimWorld>,
     /// What the reader was told.
     pub(crate) events: Vec<Event>,
+    /// How many existed at the start, while none of them has been told.
+    pub(crate) untold_at_start: usize,
     /// What the watched root counted in all, when everything had happened.
     pub(crate) last_totals: HashMap<(&'static str, &'static str), u64>,
 }
@@ -123,8 +125,15 @@ impl Course {
             .prompt(false)
             .driven_by(mover.clone());
         let watcher = Watcher::simulated(world, plan.options()).map_err(broken)?;
-        let (events, last_totals) = (Vec::new(), HashMap::new());
-        Ok(Self { plan, hierarchy, mover, watcher, events, last_totals })
+        Ok(Self {
+            plan,
+            hierarchy,
+            mover,
+            watcher,
+            events: Vec::new(),
+            untold_at_start: 0,
+            last_totals: HashMap::new(),
+        })
     }
 
     fn finish(&mut self) -> Result<(), Breach> {
@@ -144,16 +153,20 @@ impl Course {
     }
 
     fn add(&mut self) -> Result<(), Breach> {
-        let path = {
+        let (path, made, living) = {
             let mut mover = self.mover.lock();
             if self.plan.busy_start {
                 mover.moves = mover.rng.usize(0..30);
                 mover.one_in = mover.rng.u32(1..12);
             }
-            mover.path_of_watched_root().to_owned()
+            (mover.path_of_watched_root().to_owned(), mover.made.len(), mover.living())
         };
         self.watcher.add(path.as_ref(), self.plan.depth).map_err(broken)?;
-        self.mover.lock().moves = 0;
+        let mut mover = self.mover.lock();
+        mover.moves = 0;
+        mover.hears_of_all = self.plan.strategy == Strategy::Fanotify;
+        self.untold_at_start = living + mover.made.len() - made;
+        drop(mover);
         Ok(())
     }
 
@@ -215,6 +228,7 @@ impl Course {
     /// The reader takes all there is.
     fn take(&mut self) -> Result<(), Breach> {
         self.watcher.update().map_err(broken)?;
+        self.untold_at_start = 0;
         while let Some(event) = self.watcher.next().map_err(broken)? {
             self.events.push(event);
         }

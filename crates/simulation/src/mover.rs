@@ -22,13 +22,17 @@ const MOST_ALIVE: usize = 40;
 const COUNTED: [Event; 5] =
     [Event::MemoryHigh, Event::MemoryMax, Event::MemoryOom, Event::MemoryLow, Event::PidsMax];
 
+/// A monitor that makes more calls in one run does not come to an end.
+const MOST_CALLS: u64 = 5_000_000;
+
 /// A cgroup that was made.
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) id: u64,
     pub(crate) path: String,
     pub(crate) parent: Option<usize>,
-    /// Its parent's directory was watched when it was born: its birth must be told.
+    /// Its parent's directory was watched when it was born, or there was a mark on all of them: its
+    /// birth must be told.
     pub(crate) announced: bool,
     alive: bool,
     children: usize,
@@ -52,6 +56,8 @@ pub(crate) struct Mover {
     living: Vec<usize>,
     /// The directories whose births the monitor is told of.
     watched: HashSet<u64>,
+    /// It is told of all there are.
+    pub(crate) hears_of_all: bool,
     held: Vec<Held>,
     pub(crate) neighbour: Neighbour,
     /// How many acts are left for between the monitor's calls, and before which part of them one
@@ -60,6 +66,8 @@ pub(crate) struct Mover {
     pub(crate) one_in: u32,
     /// Acts so far.
     pub(crate) acts: u64,
+    /// The monitor's calls so far.
+    calls: u64,
     /// What was done, if it is written down.
     pub(crate) written: Option<Vec<String>>,
 }
@@ -81,6 +89,8 @@ impl Shared {
 impl Driver for Shared {
     fn between_calls(&mut self, hierarchy: &Hierarchy) {
         let mut mover = self.lock();
+        mover.calls += 1;
+        assert!(mover.calls < MOST_CALLS, "the monitor does not come to an end");
         if mover.moves > 0 && mover.one_in_drawn() {
             mover.moves -= 1;
             mover.act(hierarchy);
@@ -111,11 +121,13 @@ impl Mover {
             made: vec![root],
             living: vec![0],
             watched: HashSet::new(),
+            hears_of_all: false,
             held: Vec::new(),
             neighbour: Neighbour::new(),
             moves: 0,
             one_in: 1,
             acts: 0,
+            calls: 0,
             written: keep_journal.then(Vec::new),
         };
         mover.write(hierarchy, 0, "cgroup.subtree_control", "+memory +pids");
@@ -146,6 +158,11 @@ impl Mover {
 
     pub(crate) fn id_of_watched_root(&self) -> u64 {
         self.made[self.watched_root()].id
+    }
+
+    /// How many cgroups are alive.
+    pub(crate) fn living(&self) -> usize {
+        self.living.len()
     }
 
     /// A living cgroup, `/top` or below it.
@@ -235,7 +252,7 @@ impl Mover {
         let path = format!("{}/{name}", if above == "/" { "" } else { above });
         let id = hierarchy.mkdir(&path).ok()?;
         self.note(|| format!("mkdir {path} {id}"));
-        let announced = self.watched.contains(&self.made[parent].id);
+        let announced = self.hears_of_all || self.watched.contains(&self.made[parent].id);
         if self.rng.u32(0..4) == 0 {
             self.neighbour.watch(hierarchy, &path, id);
         }

@@ -20,9 +20,13 @@ use crate::{
 impl<W: World> Monitor<W> {
     /// Takes in every birth and death there is a hint of.
     pub(crate) fn take_lives(&mut self) {
-        self.take_deaths();
-        self.take_names();
-        self.take_strays();
+        loop {
+            self.take_deaths();
+            self.take_names();
+            if self.take_strays() {
+                return;
+            }
+        }
     }
 
     /// Looks up every name that came or went.

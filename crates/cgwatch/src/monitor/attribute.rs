@@ -11,7 +11,7 @@ use super::{
     books::NodeKey,
     schema::FileId,
     settle::{LeftOver, Loss},
-    untold::Removal,
+    untold::{self, Removal},
 };
 use crate::{Confidence, Unseen, Values, world::World};
 
@@ -106,7 +106,7 @@ impl<W: World> Monitor<W> {
             unseen[other].unseen_in = Some(itself);
         }
         let unseen = &mut unseen[carrier];
-        unseen.files.push((name, Some(amount)));
+        untold::merge(unseen, &name, amount);
         if unseen.confidence != Some(Confidence::Shared) {
             unseen.confidence = Some(if alone { Confidence::Bounded } else { Confidence::Shared });
         }

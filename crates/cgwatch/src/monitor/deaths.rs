@@ -120,15 +120,20 @@ impl<W: World> Monitor<W> {
         died
     }
 
-    /// Tells of the other deaths, or keeps them, once every name was looked up.
-    pub(crate) fn take_strays(&mut self) {
+    /// Tells of the other deaths, or keeps them, once every name was looked up. `false`: there are
+    /// names again, one of which may be that of a directory in which one died.
+    pub(crate) fn take_strays(&mut self) -> bool {
         while let Some(&parent) = self.hints.deaths.keys().next() {
+            if !self.hints.names.is_empty() {
+                return false;
+            }
             match self.books.with_id(parent) {
                 Some(key) => self.take_deaths_in(key),
                 None => self.take_strays_in(parent),
             }
         }
         self.deaths.shrink();
+        true
     }
 
     /// Tells of the deaths in one directory that the books know.

@@ -325,7 +325,7 @@ impl Untold {
 }
 
 /// Adds amounts of a file to what was recovered.
-fn merge(unseen: &mut Unseen, file: &Arc<str>, amounts: Values<u64>) {
+pub(crate) fn merge(unseen: &mut Unseen, file: &Arc<str>, amounts: Values<u64>) {
     match unseen.files.iter_mut().find(|(name, _)| name == file) {
         Some((_, Some(values))) => values.merge(amounts),
         Some((_, none)) => *none = Some(amounts),
