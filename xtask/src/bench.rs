@@ -4,6 +4,7 @@
 mod machine;
 mod monitor;
 mod notify;
+mod sim;
 
 use std::process::{Command, ExitCode};
 
@@ -32,6 +33,8 @@ pub(crate) enum Benchmark {
         /// How often.
         turns: usize,
     },
+    /// The embedded hierarchy: steps of simulated runs, very many simulated cgroups under the monitor.
+    Sim(sim::Options),
 }
 
 pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
@@ -43,6 +46,7 @@ pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
         Benchmark::MonitorSubject { root } => monitor::subject(root)?,
         Benchmark::Notify(options) => notify::task(options)?,
         Benchmark::NotifySubject { path, turns } => notify::subject(*path, *turns)?,
+        Benchmark::Sim(options) => sim::task(options)?,
     }
     Ok(ExitCode::SUCCESS)
 }
