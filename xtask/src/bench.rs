@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what things cost, each measured beside what it is held against. Nothing
 //! here fails because something was slow.
 
+mod field;
 mod machine;
 mod monitor;
 mod notify;
@@ -15,6 +16,8 @@ use crate::process;
 /// What to measure.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Benchmark {
+    /// cgwatch and every rival before the same script, in one run.
+    Field(field::Options),
     /// The monitor, beside a C loop that follows the same protocol on the same stream.
     Monitor(monitor::Options),
     /// What `monitor` measures: watches until its standard input ends.
@@ -38,10 +41,12 @@ pub(crate) enum Benchmark {
 }
 
 pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
-    if cfg!(debug_assertions) {
+    // What `field` measures are other programs.
+    if cfg!(debug_assertions) && !matches!(benchmark, Benchmark::Field(_)) {
         return optimized();
     }
     match benchmark {
+        Benchmark::Field(options) => field::task(options)?,
         Benchmark::Monitor(options) => monitor::task(options)?,
         Benchmark::MonitorSubject { root } => monitor::subject(root)?,
         Benchmark::Notify(options) => notify::task(options)?,

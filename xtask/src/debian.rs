@@ -6,10 +6,16 @@ use anyhow::{Result, bail};
 
 use crate::process;
 
-/// A program and the Debian package that has it.
+/// A program, or any file by its absolute path, and the Debian package that has it.
 pub(crate) struct Tool {
     program: &'static str,
     package: &'static str,
+}
+
+impl Tool {
+    pub(crate) const fn new(program: &'static str, package: &'static str) -> Self {
+        Self { program, package }
+    }
 }
 
 pub(crate) const QEMU: Tool = Tool { program: "qemu-system-x86_64", package: "qemu-system-x86" };

@@ -1,0 +1,143 @@
+//! What was found out, as Markdown.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use field::score::Share;
+use field::{Burden, Entry, Host, Latency, Run};
+
+use super::{Contender, Results, machine};
+
+/// One rival in one line, while others still run.
+pub(super) fn line(entry: &Entry) -> String {
+    let name = &entry.rival;
+    match &entry.result {
+        Err(reason) => format!("{name}: not run: {reason}"),
+        Ok(run) => {
+            let score = &run.score;
+            let died = run.died.as_ref().map(|word| format!(", DIED: {word}")).unwrap_or_default();
+            format!(
+                "{name}: changes {} + {}, removals {} + {}, twice {}, invented {}, CPU {:.2} s, \
+                 {:.0} s{died}",
+                share(score.changes),
+                share(score.newborn_changes),
+                share(score.removals),
+                share(score.newborn_removals),
+                score.duplicated,
+                score.invented,
+                run.cpu,
+                run.wall,
+            )
+        }
+    }
+}
+
+pub(super) fn render(results: &Results, contenders: &[Contender]) -> Result<String> {
+    let mut text = String::new();
+    writeln!(text, "Measured on DATE on {}.\n", machine()?)?;
+    writeln!(text, "| rival | what it is | waits for the kernel |\n|---|---|---|")?;
+    for Contender { name, what, event_driven, .. } in contenders {
+        writeln!(text, "| {name} | {what} | {} |", if *event_driven { "yes" } else { "no" })?;
+    }
+    for (number, alone) in &results.alone {
+        let entries: Vec<_> =
+            results.native.iter().filter(|entry| entry.cgroups == *number).collect();
+        writeln!(text, "\n## {number} cgroups")?;
+        told(&mut text, &entries)?;
+        cost(&mut text, &entries)?;
+        felt(&mut text, &entries, alone)?;
+        not_run(&mut text, &entries)?;
+    }
+    Ok(text)
+}
+
+fn told(text: &mut String, entries: &[&Entry]) -> Result<()> {
+    writeln!(
+        text,
+        "\n| | changes missed | removals missed | newborns' changes missed | newborns' removals \
+         missed | removals told twice | invented | change told after, ms: p50, p99, max | removal \
+         told after, ms: p50, p99, max |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    )?;
+    for (name, run) in ran(entries) {
+        let score = &run.score;
+        let [changes, removals] = [score.changes, score.removals].map(share);
+        let [young, dead] = [score.newborn_changes, score.newborn_removals].map(share);
+        let [late, later] = [score.change_latency, score.removal_latency].map(latency);
+        let (twice, invented) = (score.duplicated, score.invented);
+        writeln!(
+            text,
+            "| {name} | {changes} | {removals} | {young} | {dead} | {twice} | {invented} | {late} \
+             | {later} |"
+        )?;
+    }
+    Ok(())
+}
+
+fn cost(text: &mut String, entries: &[&Entry]) -> Result<()> {
+    writeln!(
+        text,
+        "\n| | CPU s to start | CPU s for the script | CPU while nothing happens | resident MiB | \
+         threads | descriptors | inotify instances | watches | left behind: descriptors, \
+         instances, watches |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+    )?;
+    for (name, run) in ran(entries) {
+        let Burden { resident, threads, descriptors, instances, watches } = run.during;
+        let left = match &run.died {
+            Some(_) => "it ended".to_owned(),
+            None => {
+                let Burden { descriptors, instances, watches, .. } = run.left;
+                format!("{descriptors}, {instances}, {watches}")
+            }
+        };
+        writeln!(
+            text,
+            "| {name} | {:.3} | {:.3} | {:.1} % | {:.1} | {threads} | {descriptors} | {instances} \
+             | {watches} | {left} |",
+            run.start_cpu,
+            run.cpu,
+            run.idle_cpu * 100.0,
+            resident as f64 / 1024.0,
+        )?;
+    }
+    Ok(())
+}
+
+fn felt(text: &mut String, entries: &[&Entry], alone: &Host) -> Result<()> {
+    writeln!(
+        text,
+        "\n| what others feel, µs each | mkdir | rmdir | fork and exit |\n|---|--:|--:|--:|"
+    )?;
+    let felt = ran(entries).filter_map(|(name, run)| Some((name, run.host?)));
+    for (name, Host { mkdir, rmdir, fork }) in std::iter::once(("nobody", *alone)).chain(felt) {
+        let [mkdir, rmdir, fork] = [mkdir, rmdir, fork].map(|nanoseconds| nanoseconds / 1e3);
+        writeln!(text, "| {name} | {mkdir:.0} | {rmdir:.0} | {fork:.0} |")?;
+    }
+    Ok(())
+}
+
+fn not_run(text: &mut String, entries: &[&Entry]) -> Result<()> {
+    writeln!(text)?;
+    for entry in entries {
+        match &entry.result {
+            Err(reason) => writeln!(text, "* {}: not run: {reason}", entry.rival)?,
+            Ok(Run { died: Some(word), .. }) => writeln!(text, "* {} ended: {word}", entry.rival)?,
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn ran<'e>(entries: &'e [&Entry]) -> impl Iterator<Item = (&'e str, &'e Run)> {
+    entries.iter().filter_map(|entry| Some((entry.rival.as_str(), entry.result.as_ref().ok()?)))
+}
+
+fn share(share: Share) -> String {
+    format!("{} of {}", share.missed(), share.of)
+}
+
+fn latency(Latency { p50, p99, max }: Latency) -> String {
+    if max == 0.0 {
+        return "—".to_owned();
+    }
+    format!("{p50:.2}, {p99:.2}, {max:.1}")
+}
