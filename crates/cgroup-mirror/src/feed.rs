@@ -26,8 +26,10 @@ use crate::{
 /// Which files there are is looked at anew so often: not every way in which files come and go is
 /// announced.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// But it takes at most this part of the time.
+/// But it takes at most this part of the time,
 const SHARE: u32 = 100;
+/// and not longer than this in one go, so that no event waits for it.
+const SLICE: Duration = Duration::from_millis(2);
 
 const CGROUP_EVENTS: &str = "cgroup.events";
 
@@ -39,6 +41,9 @@ pub(crate) struct Feed {
     lives: HashMap<u64, Life>,
     /// Notifications were lost: any event file may have changed.
     missed: bool,
+    /// Whose files are still to be looked at this time.
+    to_look_at: Vec<u64>,
+    began_to_look: Instant,
     look_again_at: Instant,
 }
 
@@ -60,6 +65,7 @@ impl fmt::Debug for Feed {
 
 impl Feed {
     pub(crate) fn new(host: Arc<Host>, root: Arc<Node>, next_step: Arc<NextStep>) -> Self {
+        let now = Instant::now();
         Self {
             host,
             root,
@@ -67,7 +73,9 @@ impl Feed {
             front: None,
             lives: HashMap::new(),
             missed: false,
-            look_again_at: Instant::now() + LOOK_AGAIN,
+            to_look_at: Vec::new(),
+            began_to_look: now,
+            look_again_at: now + LOOK_AGAIN,
         }
     }
 
@@ -111,21 +119,40 @@ impl Feed {
             EventKind::Ready { after_gap: true, .. } if self.missed => {
                 self.missed = false;
                 self.lives.values().for_each(Life::notify_all);
+                self.to_look_at.clear();
                 self.look_again_at = Instant::now();
             }
             _ => {}
         }
     }
 
-    /// Looks which files there are, if it is time to.
+    /// Looks which files there are, if it is time to: at some of the cgroups, then at others.
     pub(crate) fn look_again(&mut self) {
         let began = Instant::now();
         if began < self.look_again_at {
             return;
         }
-        self.lives.values().for_each(|life| life.look(&self.host, false));
-        let now = Instant::now();
-        self.look_again_at = now + LOOK_AGAIN.max((now - began) * SHARE);
+        if self.to_look_at.is_empty() {
+            self.to_look_at.extend(self.lives.keys());
+            self.began_to_look = began;
+        }
+        while let Some(n) = self.to_look_at.pop() {
+            if let Some(life) = self.lives.get(&n) {
+                life.look(&self.host, false);
+            }
+            if began.elapsed() >= SLICE {
+                break;
+            }
+        }
+        self.look_again_at = Instant::now() + began.elapsed() * SHARE;
+        if self.to_look_at.is_empty() {
+            self.look_again_at = self.look_again_at.max(self.began_to_look + LOOK_AGAIN);
+        }
+    }
+
+    /// How long until it is time to look again.
+    pub(crate) fn pause(&self) -> Duration {
+        self.look_again_at.saturating_duration_since(Instant::now())
     }
 
     fn touched(&mut self, cgroup: &Cgroup, file: &str) {

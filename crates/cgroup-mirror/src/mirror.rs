@@ -95,6 +95,11 @@ impl Mirror {
         self.update()
     }
 
+    /// How long [`update`](Self::update) has nothing to do, if nothing happens on the host.
+    pub(crate) fn pause(&self) -> Duration {
+        self.feed.pause()
+    }
+
     /// What it misses, and what to do about it: without inotify it learns of changes and removals
     /// at sweeps only, and without enough watches of some.
     #[must_use]

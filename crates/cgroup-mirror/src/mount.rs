@@ -8,6 +8,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use kernfs_fuse::Mount;
@@ -19,8 +20,8 @@ use rustix::{
 
 use crate::{Error, Front, Mirror};
 
-/// How often files that came and went unannounced are looked for, at the least.
-const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// How often the watcher is asked at the least: its sweeps are due without a notification.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How a mirror is mounted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,7 +76,12 @@ impl Mirror {
                 PollFd::from_borrowed_fd(stop, PollFlags::IN),
                 PollFd::from_borrowed_fd(self.as_fd(), PollFlags::IN),
             ];
-            match poll(&mut ready, Some(&LOOK)) {
+            let pause = LOOK.min(self.pause());
+            let pause = Timespec {
+                tv_sec: pause.as_secs().cast_signed(),
+                tv_nsec: pause.subsec_nanos().into(),
+            };
+            match poll(&mut ready, Some(&pause)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(source) => return Err(Error::Wait { source }),
             }
