@@ -20,6 +20,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("mirror-removal", removal::plain).needs(&[Fuse, Command]),
     Scenario::new("mirror-removal-held-on-host", removal::held_on_host).needs(&[Fuse, Command]),
     Scenario::new("mirror-removal-held", removal::held).needs(&[Fuse, Command]),
+    Scenario::new("mirror-removal-held-by-path", removal::held_by_path).needs(&[Fuse, Command]),
     Scenario::new("mirror-removal-read-meanwhile", removal::read_meanwhile).needs(&[Fuse, Command]),
     Scenario::new("mirror-removal-after-change", removal::after_change).needs(&[Fuse, Command]),
     Scenario::new("mirror-removal-reclaimed", removal::reclaimed).needs(&[Fuse, Command, Guest]),

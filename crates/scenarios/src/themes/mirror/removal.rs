@@ -11,6 +11,7 @@ use std::{
 };
 
 use linux_notify::inotify::{Mask, Wd};
+use rustix::fs::{Mode, OFlags};
 
 use super::{Client, Server, client::ONE_WATCH};
 use crate::{
@@ -113,6 +114,22 @@ pub(super) fn held(environment: &Environment) -> Result<(), Failure> {
         drop(open);
         stage.client.until_removed(wd)?;
         stage.tree.remove(&next)?;
+    }
+    Ok(())
+}
+
+/// Someone is at the file without having opened it, of whom the server knows nothing: the removal
+/// is told when he leaves.
+pub(super) fn held_by_path(environment: &Environment) -> Result<(), Failure> {
+    let mut stage = Stage::set(environment, Tree::plant(environment)?)?;
+    for _ in 0..stage.rounds() {
+        let (cgroup, wd) = stage.watched("a", FILE)?;
+        let path = stage.server.path("a").join(FILE);
+        let at = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        stage.tree.remove(&cgroup)?;
+        stage.server.until("it is gone", || !path.exists())?;
+        drop(at);
+        stage.client.until_removed(wd)?;
     }
     Ok(())
 }
