@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | a file notifies | `utimensat` of its mtime alone | `MODIFY` on the file, and with its name on the directory; no `OPEN`, no `CLOSE` |
 //! | a node is removed | link count 0 at a forced `statx`; `FUSE_NOTIFY_DELETE` | `DELETE_SELF`, `IGNORED`; if it is open, at the last close |
-//! | a client's `rmdir` | the same for each file in it *before* the reply | files, then the directory, then `DELETE` at the parent |
+//! | a client's `rmdir` | the link count of each file in it *before* the reply; after it, the names that were in use are dropped | files, then the directory, then `DELETE` at the parent |
 //! | a client's `mkdir` | only the reply | `CREATE` at the parent |
 //! | a file notifies, or is removed, and someone polls it | `FUSE_NOTIFY_POLL` | `POLLPRI`, `POLLERR` |
 //!
@@ -23,7 +23,8 @@
 //!   mount and never wait for the two below.
 //! * The **removals** thread finishes clients' `rmdir`s. The kernel holds the
 //!   locks of both directories meanwhile, so it uses file handles, which need
-//!   neither a directory's lock nor a dentry.
+//!   neither a directory's lock nor a dentry; without the privilege for those,
+//!   what the kernel has cached.
 //! * The **changes** thread does all the rest. It looks names up, and may wait
 //!   for a directory that an `rmdir` holds locked, thus for the removals
 //!   thread; never the other way round.
@@ -44,7 +45,8 @@
 //! * `CAP_DAC_READ_SEARCH`: `open_by_handle_at` on its own mount, with handles
 //!   it makes itself; never with one that a client gave
 //!   ([`Weakness::NoHandles`]).
-//! * It follows no link and opens no path but the mount point and `/dev/fuse`.
+//! * It follows no link and opens no path but the mount point and `/dev/fuse`;
+//!   without `CAP_SYS_ADMIN` it runs `fusermount3` of its `PATH`.
 //!
 //! What a client can reach: only its own user's clients are let in, unless
 //! [`Options::allow_other`] says otherwise; the kernel then checks modes and
@@ -59,7 +61,8 @@
 //! What a hostile client can do once it is let in: it can hold a directory's
 //! lock, by a read of that directory or a write whose memory it does not let
 //! the kernel have (`userfaultfd`), and so hold up what is told of that
-//! directory and everything queued behind it, for all watchers. It can keep
+//! directory and everything queued behind it, for all watchers; the mount ends
+//! all the same, but the server's process not before the client. It can keep
 //! event loops busy with reads. It can learn names, contents and numbers that
 //! the modes let it read, nothing of the host. It cannot make an event untrue,
 //! or take one away from others for good, but by `rmdir` or writes that the
