@@ -167,7 +167,9 @@ impl Kick {
         self.await_rmdir(shared, &directory);
         let left = || files.iter().filter(|file| shared.known.contains(file.id()));
         // The kernel has it only if one of its files holds it, or someone who is in it.
-        if let Some(directory) = held.or_else(|| self.open(&directory).ok()) {
+        let is_known = shared.known.contains(directory.id());
+        let reach = || if is_known { self.open(&directory).ok() } else { None };
+        if let Some(directory) = held.or_else(reach) {
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
             for file in left() {
                 let name = file.name();
