@@ -9,7 +9,10 @@ use std::{
 };
 
 use linux_notify::inotify::Mask;
-use rustix::process::Signal;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::Signal,
+};
 
 use super::{Client, Server, client::ONE_WATCH};
 use crate::{Environment, Failure, Task, Tree, Worker, ensure};
@@ -84,8 +87,8 @@ pub(super) fn ended_while_held(environment: &Environment) -> Result<(), Failure>
     Ok(())
 }
 
-/// Kill -9, also in the middle of what it does on its own mount: clients get errors and wait for
-/// nothing, and the next start works at the same place.
+/// Kill -9, also in the middle of what it does on its own mount and for its clients: those get
+/// errors and wait for nothing, and the next start works at the same place.
 pub(super) fn killed(environment: &Environment) -> Result<(), Failure> {
     let tree = Tree::plant(environment)?;
     let cgroup = tree.make("a")?;
@@ -99,12 +102,28 @@ pub(super) fn killed(environment: &Environment) -> Result<(), Failure> {
             }
             Ok(())
         });
+        for _ in 0..20 {
+            let path = server.path("a").join(FILE);
+            let over = &over;
+            // One that waits for ever is found when the scenario's time is up.
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let _ = std::fs::read(&path);
+                }
+            });
+        }
         let done = (0..environment.scale(10, 3)).try_for_each(|_| {
             server.until_shown("a", &cgroup)?;
             let path = server.path("a").join(FILE);
             let file = File::open(&path).map_err(Failure::driver("open", &path))?;
+            file.read_at(&mut [0; 64], 0).map_err(Failure::driver("read", &path))?;
+            let asleep = file.try_clone().map_err(Failure::driver("copy", &path))?;
+            let asleep =
+                scope.spawn(move || poll(&mut [PollFd::new(&asleep, PollFlags::PRI)], None));
             server.signal(Signal::KILL)?;
             server.until_ended()?;
+            let woken = asleep.join().map_err(|_| Failure::broken("the sleeper broke"))?;
+            ensure!(woken == Ok(1), "who slept in poll got {woken:?}");
             let read = file.read_at(&mut [0; 64], 0);
             ensure!(read.is_err(), "a file of a killed server can be read: {read:?}");
             // Dead, or taken away already.
