@@ -18,15 +18,20 @@ fn is_mounted(path: &Path) -> bool {
 }
 
 /// A server of a test's own, with its mount; both are gone at the end.
-struct Mounted {
+pub(crate) struct Mounted {
     server: Child,
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
     _temporary: tempfile::TempDir,
 }
 
 impl Mounted {
-    /// `None` where nothing can be mounted.
-    fn new(arguments: &[&str]) -> Option<Self> {
+    /// `cgwatch mount --sim`; `None` where nothing can be mounted.
+    pub(crate) fn new(arguments: &[&str]) -> Option<Self> {
+        Self::serving(|directory| mount(directory, arguments))
+    }
+
+    /// What a command mounts at a directory.
+    pub(crate) fn serving(command: impl FnOnce(&Path) -> Command) -> Option<Self> {
         if !is_root() {
             return None;
         }
@@ -36,7 +41,8 @@ impl Mounted {
         }
         let temporary = tempfile::tempdir().unwrap();
         let directory = temporary.path().canonicalize().unwrap();
-        Some(Self { server: serve(&directory, arguments), directory, _temporary: temporary })
+        let server = serve(&directory, command(&directory));
+        Some(Self { server, directory, _temporary: temporary })
     }
 
     fn signal(&self, signal: Signal) {
@@ -44,20 +50,25 @@ impl Mounted {
         kill_process(pid, signal).unwrap();
     }
 
-    fn make(&self, name: &str) -> PathBuf {
+    pub(crate) fn make(&self, name: &str) -> PathBuf {
         let path = self.directory.join(name);
         fs::create_dir(&path).unwrap();
         path
     }
 }
 
-fn serve(directory: &Path, arguments: &[&str]) -> Child {
+fn mount(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = cgwatch(["mount".as_ref(), directory.as_os_str()]);
     let (sim, arguments) = match arguments {
         [first, rest @ ..] if first.starts_with('=') => (format!("--sim{first}"), rest),
         all => ("--sim".to_owned(), all),
     };
-    let server = command.arg(sim).args(arguments).stderr(Stdio::null()).spawn().unwrap();
+    command.arg(sim).args(arguments);
+    command
+}
+
+fn serve(directory: &Path, mut command: Command) -> Child {
+    let server = command.stderr(Stdio::null()).spawn().unwrap();
     until("mounted", || is_mounted(directory));
     server
 }
@@ -122,7 +133,7 @@ fn a_killed_server_leaves_errors_and_no_mount() {
         mounted.server.wait().unwrap();
         assert!(held.read(&mut [0; 16]).is_err());
         until("unmounted", || !is_mounted(&mounted.directory));
-        mounted.server = serve(&mounted.directory, &[]);
+        mounted.server = serve(&mounted.directory, mount(&mounted.directory, &[]));
     }
 }
 
