@@ -55,7 +55,8 @@
 //! made them, which no client can be. Names are at most 1024 bytes, writes at
 //! most a page, reads what the attribute showed; offsets beyond that read
 //! nothing. A client that never reads, or keeps files open for ever, costs
-//! what it holds open: one entry a file, and its content if it was read. What
+//! what it holds open: one entry a file, and its content if it was read. Who
+//! may write a node can give it extended attributes of 128 KiB. What
 //! waits to be told is at most one entry a node.
 //!
 //! What a hostile client can do once it is let in: it can hold a directory's
@@ -69,8 +70,7 @@
 //! modes let it make.
 //!
 //! # What it does not do
-//! `statfs` says FUSE, not cgroup2, whatever the tree is. Rename, links,
-//! extended attributes. Inode numbers beyond 2^64.
+//! `statfs` says FUSE, not cgroup2, whatever the tree is. Rename, links. Inode numbers beyond 2^64.
 
 mod announce;
 mod caller;
@@ -87,6 +87,7 @@ mod requests;
 mod server;
 mod shared;
 mod sleepers;
+mod xattr;
 
 pub use self::{
     caller::{Caller, caller},

@@ -76,9 +76,6 @@ impl Server {
         self.may_change(request)?;
         let parent = self.node(parent)?;
         let calls = self.0.system_calls.as_ref().ok_or(Errno::EPERM)?;
-        if name.len() > NAME_MAX {
-            return Err(Errno::ENAMETOOLONG);
-        }
         if !parent.is_active() {
             return Err(Errno::ENODEV);
         }

@@ -30,7 +30,7 @@
 //! reference to an inode closes its marks, which takes locks of `fsnotify`.
 //!
 //! # What it does not do
-//! Symbolic links, extended attributes, times, memory mappings, namespaces of
+//! Symbolic links, times, memory mappings, namespaces of
 //! one tree. Permissions are kept and not enforced: it knows no credentials.
 
 mod active;
@@ -48,6 +48,7 @@ mod remove;
 mod sync;
 mod tree;
 mod vfs;
+mod xattr;
 
 pub use self::{
     active::Operation,
@@ -60,4 +61,5 @@ pub use self::{
     profile::{Answer, Capabilities, Profile},
     tree::{Options, Tree},
     vfs::{Access, Cached, File, Pin, Ready, Stat, SuperBlock, SystemCalls},
+    xattr::SetXattr,
 };

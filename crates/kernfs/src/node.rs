@@ -23,6 +23,7 @@ use crate::{
     core::Core,
     error::text,
     sync::{AtomicI32, AtomicU32, Mutex, Ordering, lock},
+    xattr::Xattrs,
 };
 
 /// Bytes a name can have: kernfs has no limit of its own, so whatever a path can (kernel:
@@ -55,6 +56,7 @@ struct Rare {
     /// Open files that are to be told when they end.
     opened: Vec<Weak<OpenFile>>,
     permissions: Option<Permissions>,
+    xattrs: Xattrs,
 }
 
 struct Place {
@@ -190,7 +192,8 @@ impl Node {
     }
 
     /// How many of its active children are directories.
-    pub(crate) fn subdirectories(&self) -> u64 {
+    #[must_use]
+    pub fn subdirectories(&self) -> u64 {
         let Some(children) = self.children() else { return 0 };
         let children = lock(children);
         children.values().filter(|node| node.is_dir() && node.is_active()).count() as u64
@@ -271,6 +274,14 @@ impl Node {
 
     pub(crate) fn set_own_permissions(&self, permissions: Permissions) {
         lock(&self.rare).get_or_insert_default().permissions = Some(permissions);
+    }
+
+    pub(crate) fn with_xattrs<T: Default>(&self, read: impl FnOnce(&Xattrs) -> T) -> T {
+        lock(&self.rare).as_ref().map_or_else(T::default, |rare| read(&rare.xattrs))
+    }
+
+    pub(crate) fn with_xattrs_mut<T>(&self, change: impl FnOnce(&mut Xattrs) -> T) -> T {
+        change(&mut lock(&self.rare).get_or_insert_default().xattrs)
     }
 
     pub(crate) fn text(&self) -> String {

@@ -227,7 +227,7 @@ fn removal_by_name() {
     file.remove();
 }
 
-/// 2.1 and NAME_MAX: what no node can be called, and where none can be.
+/// 2.1 and PATH_MAX: what no node can be called, and where none can be.
 #[test]
 fn names_and_places_are_checked() {
     let tree = Tree::new(Options::default());

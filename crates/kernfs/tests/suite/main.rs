@@ -16,3 +16,4 @@ mod reference;
 mod scale;
 mod traps;
 mod views;
+mod xattrs;

@@ -60,6 +60,9 @@ pub(super) fn every_change(environment: &Environment) -> Result<(), Failure> {
 fn attempts<'a>(file: &Path, directory: &Path) -> Vec<Attempt<'a>> {
     let path = |path: &Path| CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
     let (file, new) = (path(file), path(&directory.join("new")));
+    let long = path(&directory.join("n".repeat(255)));
+    // Not below itself, which is refused for another reason.
+    let beside = path(&directory.with_file_name("beside"));
     let directory = path(directory);
     let open = |flags: OFlags| rustix::fs::open(&file, flags, Mode::empty()).map(drop);
     let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
@@ -67,17 +70,21 @@ fn attempts<'a>(file: &Path, directory: &Path) -> Vec<Attempt<'a>> {
     let omitted = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
     let (no, rwx) = (AtFlags::empty(), Mode::RWXU);
     let owner = (Some(Uid::from_raw(1)), Some(Gid::from_raw(1)));
+    let set = |of: &CString, name: &str| rustix::fs::setxattr(of, name, b"x", XattrFlags::empty());
+    let nameless = rustix::fs::open(&directory, OFlags::RDWR | OFlags::TMPFILE, rwx).map(drop);
     vec![
         ("open for writing", open(OFlags::WRONLY)),
         ("open for both", open(OFlags::RDWR)),
         ("truncate at open", open(OFlags::WRONLY | OFlags::TRUNC)),
         ("create", rustix::fs::open(&new, OFlags::CREATE | OFlags::WRONLY, rwx).map(drop)),
+        ("create without a name", nameless),
         ("mkdir", rustix::fs::mkdir(&new, rwx)),
+        ("mkdir of 255 bytes", rustix::fs::mkdir(&long, rwx)),
         ("mknod", rustix::fs::mknodat(CWD, &new, FileType::Fifo, rwx, 0)),
         ("symlink", rustix::fs::symlink("x", &new)),
         ("link", rustix::fs::link(&file, &new)),
         ("rename", rustix::fs::rename(&file, &new)),
-        ("rename of a directory", rustix::fs::rename(&directory, &new)),
+        ("rename of a directory", rustix::fs::rename(&directory, &beside)),
         ("unlink", rustix::fs::unlink(&file)),
         ("rmdir", rustix::fs::rmdir(&directory)),
         ("rmdir of a file", rustix::fs::rmdir(&file)),
@@ -86,7 +93,9 @@ fn attempts<'a>(file: &Path, directory: &Path) -> Vec<Attempt<'a>> {
         ("chown", rustix::fs::chown(&file, owner.0, owner.1)),
         ("utimensat", rustix::fs::utimensat(CWD, &file, &times(now), no)),
         ("utimensat of the mtime", rustix::fs::utimensat(CWD, &file, &times(omitted), no)),
-        ("setxattr", rustix::fs::setxattr(&file, "user.x", b"x", XattrFlags::empty())),
+        ("setxattr", set(&file, "user.x")),
+        ("setxattr of root's", set(&directory, "trusted.x")),
+        ("removexattr", rustix::fs::removexattr(&file, "user.x")),
         ("access for writing", rustix::fs::access(&file, Access::WRITE_OK)),
     ]
 }

@@ -1,18 +1,17 @@
 //! What a client may try, call by call: a mounted tree answers as the real
 //! cgroupfs does, success or errno.
 //!
-//! Accepted differences: extended attributes, which a mount does not have
-//! (`EOPNOTSUPP`) and cgroupfs does; names of more than 1024 bytes, which
-//! cgroupfs makes and a mount refuses (`ENAMETOOLONG`); offsets of more than
-//! 2 GiB to seek to, which a mount takes and cgroupfs refuses (`EINVAL`).
+//! Accepted differences: names of more than 1024 bytes, which cgroupfs makes
+//! and a mount refuses (`ENAMETOOLONG`); offsets of more than 2 GiB to seek to,
+//! which a mount takes and cgroupfs refuses (`EINVAL`).
 
 use std::path::Path;
 
 use rustix::{
     fs::{
-        AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, chmodat,
-        chownat, ftruncate, linkat, mkdirat, mknodat, open, renameat, symlinkat, unlinkat,
-        utimensat,
+        AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, SeekFrom, Timespec, Timestamps,
+        UTIME_NOW, UTIME_OMIT, XattrFlags, chmodat, chownat, fallocate, ftruncate, linkat, mkdirat,
+        mknodat, open, renameat, symlinkat, unlinkat, utimensat,
     },
     io::Errno,
     process::{Gid, Uid},
@@ -70,6 +69,17 @@ const CALLS: &[Call] = &[
     ("chmod a file", |at| {
         chmodat(CWD, at.join("a/cgroup.procs"), Mode::from_raw_mode(0o600), AtFlags::empty())
     }),
+    ("truncate to a size", |at| {
+        let file = open(at.join("a/cgroup.procs"), OFlags::WRONLY, Mode::empty())?;
+        ftruncate(&file, 5)
+    }),
+    ("chmod a directory", |at| {
+        chmodat(CWD, at.join("a"), Mode::from_raw_mode(0o711), AtFlags::empty())
+    }),
+    ("chown a file", |at| {
+        let (uid, gid) = (Uid::from_raw(1), Gid::from_raw(1));
+        chownat(CWD, at.join("a/cgroup.procs"), Some(uid), Some(gid), AtFlags::empty())
+    }),
     ("chown a directory", |at| {
         let (uid, gid) = (Uid::from_raw(1), Gid::from_raw(1));
         chownat(CWD, at.join("a"), Some(uid), Some(gid), AtFlags::empty())
@@ -88,6 +98,65 @@ const CALLS: &[Call] = &[
         };
         utimensat(CWD, at.join("a/cgroup.procs"), &times, AtFlags::empty())
     }),
+    ("open to write", |at| open_for(at, "a/cgroup.procs", OFlags::WRONLY)),
+    ("open to write what cannot be written", |at| open_for(at, "a/cgroup.events", OFlags::WRONLY)),
+    ("write what cannot be written", |at| {
+        let file = open(at.join("a/cgroup.events"), OFlags::WRONLY, Mode::empty())?;
+        rustix::io::write(&file, b"1").map(drop)
+    }),
+    ("write to what is open to be read", |at| {
+        let file = open(at.join("a/cgroup.procs"), OFlags::RDONLY, Mode::empty())?;
+        rustix::io::write(&file, b"1").map(drop)
+    }),
+    ("make a file without a name", |at| open_for(at, "a", OFlags::RDWR | OFlags::TMPFILE)),
+    ("make room", |at| {
+        let file = open(at.join("a/cgroup.procs"), OFlags::WRONLY, Mode::empty())?;
+        fallocate(&file, FallocateFlags::empty(), 0, 10)
+    }),
+    ("sync a file", |at| {
+        rustix::fs::fsync(open(at.join("a/cgroup.procs"), OFlags::WRONLY, Mode::empty())?)
+    }),
+    ("seek to data", |at| {
+        let file = open(at.join("a/cgroup.procs"), OFlags::RDONLY, Mode::empty())?;
+        rustix::fs::seek(&file, SeekFrom::Data(0)).map(drop)
+    }),
+    ("an unknown ioctl", |at| {
+        let file = open(at.join("a/cgroup.procs"), OFlags::RDONLY, Mode::empty())?;
+        rustix::fs::ioctl_blksszget(&file).map(drop)
+    }),
+    ("set user.a", |at| set(at, "a", "user.a", b"1", XattrFlags::empty())),
+    ("set user.a of a file", |at| set(at, "a/cgroup.procs", "user.a", b"", XattrFlags::empty())),
+    ("set trusted.a", |at| set(at, "a", "trusted.a", b"1", XattrFlags::empty())),
+    ("set security.a", |at| set(at, "a", "security.a", b"1", XattrFlags::empty())),
+    ("set system.a", |at| set(at, "a", "system.a", b"1", XattrFlags::empty())),
+    ("set an attribute of no kind", |at| set(at, "a", "a", b"1", XattrFlags::empty())),
+    ("set an attribute without a name", |at| set(at, "a", "user.", b"1", XattrFlags::empty())),
+    ("set an attribute anew", |at| set(at, "a", "user.a", b"2", XattrFlags::CREATE)),
+    ("set a missing attribute", |at| set(at, "a", "user.b", b"2", XattrFlags::REPLACE)),
+    ("set an attribute of 64 KiB", |at| {
+        set(at, "a", "user.b", &[b'x'; 65536], XattrFlags::empty())
+    }),
+    ("set one of more", |at| set(at, "a", "user.c", &[b'x'; 65537], XattrFlags::empty())),
+    ("set more than a node can have", |at| {
+        set(at, "a", "user.c", &[b'x'; 65536], XattrFlags::empty())
+    }),
+    ("get an attribute", |at| get(at, "user.a", 16)),
+    ("get a missing attribute", |at| get(at, "user.z", 16)),
+    ("get an attribute of another kind", |at| get(at, "system.posix_acl_access", 16)),
+    ("get an attribute for which there is no room", |at| get(at, "user.b", 16)),
+    ("list the attributes", |at| {
+        let mut names = vec![0; 4096];
+        let length = rustix::fs::listxattr(at.join("a"), &mut names)?;
+        let mut names: Vec<_> = names[..length].split_inclusive(|byte| *byte == 0).collect();
+        names.sort();
+        let all = [b"security.a\0".as_slice(), b"trusted.a\0", b"user.a\0", b"user.b\0"];
+        if names == all { Ok(()) } else { Err(Errno::INVAL) }
+    }),
+    ("list them where there is no room", |at| {
+        rustix::fs::listxattr(at.join("a"), &mut [0; 4]).map(drop)
+    }),
+    ("remove an attribute", |at| rustix::fs::removexattr(at.join("a"), "user.a")),
+    ("remove it again", |at| rustix::fs::removexattr(at.join("a"), "user.a")),
     ("write more than a page", |at| {
         let file = open(at.join("a/cgroup.procs"), OFlags::WRONLY, Mode::empty())?;
         rustix::io::write(&file, &[b'1'; 5000]).map(drop)
@@ -144,6 +213,20 @@ fn stat(at: &Path, name: &str) -> Result<(), Errno> {
 fn list(at: &Path, name: &str) -> Result<(), Errno> {
     let directory = open(at.join(name), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
     rustix::fs::Dir::new(directory)?.try_for_each(|entry| entry.map(drop))
+}
+
+fn set(
+    at: &Path,
+    name: &str,
+    attribute: &str,
+    value: &[u8],
+    flags: XattrFlags,
+) -> Result<(), Errno> {
+    rustix::fs::setxattr(at.join(name), attribute, value, flags)
+}
+
+fn get(at: &Path, attribute: &str, room: usize) -> Result<(), Errno> {
+    rustix::fs::getxattr(at.join("a"), attribute, &mut vec![0; room]).map(drop)
 }
 
 fn node(at: &Path, kind: FileType) -> Result<(), Errno> {

@@ -34,9 +34,9 @@ impl Attribute for Counted {
         Ok(())
     }
 
-    fn store(&self, _: &Operation<'_>, _: &[u8]) -> Result<(), Errno> {
+    fn store(&self, operation: &Operation<'_>, _: &[u8]) -> Result<(), Errno> {
         self.stored.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        if operation.node().name().ends_with(b".events") { Err(Errno::INVAL) } else { Ok(()) }
     }
 
     fn has_release(&self) -> bool {
