@@ -28,10 +28,7 @@ fn links(node: &Node) -> u32 {
     match (node.is_removed(), node.is_dir()) {
         (true, _) => 0,
         (false, false) => 1,
-        (false, true) => {
-            let directories = node.all_children().iter().filter(|child| child.is_dir()).count();
-            u32::try_from(directories + 2).unwrap_or(u32::MAX)
-        }
+        (false, true) => u32::try_from(node.subdirectories() + 2).unwrap_or(u32::MAX),
     }
 }
 

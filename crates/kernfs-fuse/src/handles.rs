@@ -1,13 +1,11 @@
 //! Open files and directories, by the number the kernel knows them by.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering},
 };
 
+use hashbrown::HashMap;
 use kernfs::{Node, OpenFile};
 
 use crate::lock::lock;
@@ -19,9 +17,9 @@ pub(crate) struct Handles {
     directories: Mutex<HashMap<u64, Arc<Listing>>>,
 }
 
-/// What an open directory lists: what was in it when it was last read from
-/// its start. Held only until it is read to its end, so that a client that
-/// keeps directories open costs nothing.
+/// What an open directory lists: what was in it, active or not, when it was
+/// last read from its start. Held only until it is read to its end, so that a
+/// client that keeps directories open costs nothing.
 #[derive(Default)]
 pub(crate) struct Listing(Mutex<Vec<Arc<Node>>>);
 
@@ -37,7 +35,6 @@ impl Listing {
         let mut listed = lock(&self.0);
         if first == 0 {
             *listed = directory.all_children();
-            listed.retain(|node| node.is_active());
         }
         let rest = listed.get(first..).unwrap_or_default();
         let taken = take(rest);

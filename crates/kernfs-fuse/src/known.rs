@@ -10,11 +10,11 @@
 //! given to the kernel or announced to it.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex},
     time::SystemTime,
 };
 
+use hashbrown::HashMap;
 use kernfs::Node;
 
 use crate::lock::lock;

@@ -4,9 +4,10 @@
 //! the file is asked whether it is ready, and a node counts its notification
 //! before it is told here, so none is missed.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::sync::Mutex;
 
 use fuser::PollNotifier;
+use hashbrown::HashMap;
 
 use crate::lock::lock;
 
