@@ -4,6 +4,7 @@
 mod field;
 mod machine;
 mod monitor;
+mod mount;
 mod notify;
 mod sim;
 
@@ -25,6 +26,19 @@ pub(crate) enum Benchmark {
     MonitorSubject {
         /// The cgroup to watch, in the file system.
         root: std::path::PathBuf,
+    },
+    /// A mount, beside libfuse's low-level example and the real cgroupfs.
+    Mount(mount::Options),
+    /// What `mount` measures: serves a tree until its standard input ends.
+    #[command(hide = true)]
+    MountTree(mount::TreeOptions),
+    /// The same for a mirror.
+    #[command(hide = true)]
+    MountMirror {
+        /// The cgroup to mirror, in the file system.
+        root: std::path::PathBuf,
+        /// Where.
+        mount_point: std::path::PathBuf,
     },
     /// The notification system in a process, beside the kernel's inotify and a channel.
     Notify(notify::Options),
@@ -49,6 +63,9 @@ pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
         Benchmark::Field(options) => field::task(options)?,
         Benchmark::Monitor(options) => monitor::task(options)?,
         Benchmark::MonitorSubject { root } => monitor::subject(root)?,
+        Benchmark::Mount(options) => mount::task(options)?,
+        Benchmark::MountTree(options) => mount::tree(options)?,
+        Benchmark::MountMirror { root, mount_point } => mount::mirror(root, mount_point)?,
         Benchmark::Notify(options) => notify::task(options)?,
         Benchmark::NotifySubject { path, turns } => notify::subject(*path, *turns)?,
         Benchmark::Sim(options) => sim::task(options)?,

@@ -25,6 +25,10 @@ pub(crate) const READELF: Tool = Tool { program: "readelf", package: "binutils" 
 pub(crate) const CPLUSPLUS: Tool = Tool { program: "c++", package: "g++" };
 pub(crate) const INOTIFYWAIT: Tool = Tool { program: "inotifywait", package: "inotify-tools" };
 pub(crate) const WATCHMEDO: Tool = Tool { program: "watchmedo", package: "python3-watchdog" };
+pub(crate) const CC: Tool = Tool { program: "cc", package: "gcc" };
+pub(crate) const PKG_CONFIG: Tool = Tool { program: "pkg-config", package: "pkg-config" };
+pub(crate) const LIBFUSE: Tool =
+    Tool { program: "/usr/include/fuse3/fuse_lowlevel.h", package: "libfuse3-dev" };
 pub(crate) const SETPRIV: Tool = Tool { program: "setpriv", package: "util-linux" };
 
 /// Installs the packages of those programs that are missing.

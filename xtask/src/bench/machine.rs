@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{process, workspace};
@@ -18,17 +19,32 @@ pub(super) fn cgroups() -> Result<PathBuf> {
 /// `xtask/bench/NAME.c`, compiled.
 pub(super) fn compile(name: &str) -> Result<PathBuf> {
     let source = workspace::root().join("xtask/bench").join(name).with_extension("c");
-    let strict = ["-Wall", "-Wextra", "-Werror"];
-    compile_file(&source, Command::new("cc").args(strict))
+    compile_file(&source, ["-Wall", "-Wextra", "-Werror"])
 }
 
-/// A program of one source file, compiled by that compiler with its flags. Libraries come last.
-pub(super) fn compile_file(source: &Path, compiler: &mut Command) -> Result<PathBuf> {
+/// A program of one source file, compiled with those flags; among them its libraries.
+pub(super) fn compile_file<'f>(
+    source: &Path,
+    flags: impl IntoIterator<Item = &'f str>,
+) -> Result<PathBuf> {
     let folder = workspace::target().join("bench");
     std::fs::create_dir_all(&folder)?;
     let program = folder.join(source.file_stem().context("a source without a name")?);
-    process::run(compiler.args(["-O2", "-o"]).arg(&program).arg(source))?;
+    process::run(Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(source).args(flags))?;
     Ok(program)
+}
+
+/// Lets this process have more than so many open files.
+pub(super) fn allow_open_files(more: u64) -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current > more) {
+        return Ok(());
+    }
+    if limit.maximum.is_some_and(|maximum| maximum < more) {
+        bail!("at most {:?} open files are allowed, {more} are needed", limit.maximum);
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: Some(more), maximum: limit.maximum })?;
+    Ok(())
 }
 
 /// What a clock shows.

@@ -15,8 +15,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use anyhow::{Context as _, Result};
 use rustix::time::ClockId;
 
 use super::machine;
@@ -55,7 +54,8 @@ const POPULATED: usize = 64;
 
 pub(crate) fn task(options: &Options) -> Result<()> {
     let mount = machine::cgroups()?;
-    allow_open_files(options.events as u64 + 100)?;
+    // Each cgroup that is to change is kept open.
+    machine::allow_open_files(options.events as u64 + 100)?;
     let mut report = Report::default();
     let mut tree = Tree::plant(&mount, options.cgroups, options.events)?;
     let bench = Bench {
@@ -251,17 +251,4 @@ impl Bench<'_> {
         command.arg(how).arg(self.options.events.to_string()).args(cgroups);
         Ok(Duration::from_nanos(process::read(&mut command)?.trim().parse()?))
     }
-}
-
-/// Each cgroup that is to change is kept open.
-fn allow_open_files(more: u64) -> Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current > more) {
-        return Ok(());
-    }
-    if limit.maximum.is_some_and(|maximum| maximum < more) {
-        bail!("at most {:?} open files are allowed, {more} are needed", limit.maximum);
-    }
-    setrlimit(Resource::Nofile, Rlimit { current: Some(more), maximum: limit.maximum })?;
-    Ok(())
 }
