@@ -17,7 +17,8 @@ const FILE: &str = "cgroup.events";
 const BATCH: usize = 100;
 /// How many of them die of the OOM killer, where there is a memory controller.
 const KILLED: usize = 2;
-/// What the server may have kept at the end: its allocator gives back no part of a page.
+/// By how much the server may have grown at the end: its heap is empty then (`heap.rs` in the tests of
+/// `cgroup-mirror`), but the allocator keeps the pages.
 const SLACK: u64 = 8 << 20;
 
 /// A mirrored tree, and a client that watches whatever is born in it.
