@@ -46,12 +46,12 @@ pub(super) fn births_and_deaths(environment: &Environment) -> Result<(), Failure
     load.client.records.clear();
     let (held, resident) = (load.server.descriptors()?, load.server.resident()?);
     let stays: Result<Vec<_>, _> =
-        (0..environment.scale(1_000, 200)).map(|n| load.tree.make(format!("stays-{n}"))).collect();
+        (0..environment.scale(1_000, 100)).map(|n| load.tree.make(format!("stays-{n}"))).collect();
     let stays = stays?;
     let last = stays.len() - 1;
     load.server.until_shown(&format!("stays-{last}"), &stays[last])?;
     let full = load.server.resident()?;
-    let batches = environment.scale(10_000, 10 * BATCH) / BATCH;
+    let batches = environment.scale(10_000, 4 * BATCH) / BATCH;
     let mut told = [0, 0];
     for number in 0..batches {
         load.batch(&number.to_string())?;
