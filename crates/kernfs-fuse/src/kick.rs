@@ -21,7 +21,10 @@ use fuser::{INodeNo, Notifier};
 use kernfs::Node;
 use linux_notify::{FileHandle, open_by_handle_at};
 use rustix::{
-    fs::{AtFlags, OFlags, ResolveFlags, StatxFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT},
+    fs::{
+        AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, Timespec, Timestamps, UTIME_NOW,
+        UTIME_OMIT,
+    },
     io::Errno,
 };
 
@@ -92,7 +95,7 @@ impl Kick {
         }
         let path = path(&shared.root, node).ok_or(Errno::NOENT)?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let (no_mode, cached) = (rustix::fs::Mode::empty(), ResolveFlags::CACHED);
+        let (no_mode, cached) = (Mode::empty(), ResolveFlags::CACHED);
         let open = || rustix::fs::openat2(self.root.as_fd(), &path, flags, no_mode, cached);
         // It is also said if anything on the way was just being changed.
         let again = |opened: &Result<_, _>| opened.as_ref().err() == Some(&Errno::AGAIN);
@@ -170,11 +173,17 @@ impl Kick {
         let is_known = shared.known.contains(directory.id());
         let reach = || if is_known { self.open(&directory).ok() } else { None };
         if let Some(directory) = held.or_else(reach) {
-            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
             for file in left() {
                 let name = file.name();
                 ask_for_links(&directory, &name);
-                let _ = rustix::fs::openat(&directory, &*name, flags, rustix::fs::Mode::empty());
+                // As the mode lets even one who is not root.
+                for access in [OFlags::RDONLY, OFlags::WRONLY] {
+                    let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                    let opened = rustix::fs::openat(&directory, &*name, flags, Mode::empty());
+                    if !matches!(opened, Err(Errno::ACCESS)) {
+                        break;
+                    }
+                }
             }
         }
         // An answer of before the removal, to a client's `chmod`, may have given it a link again.
