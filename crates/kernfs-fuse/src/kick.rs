@@ -127,9 +127,12 @@ impl Kick {
             let revealed = shared.known.reveal(node);
             let flags = AtFlags::SYMLINK_NOFOLLOW;
             let touched = rustix::fs::utimensat(self.root.as_fd(), &path, &TOUCH, flags);
-            // Removed at this moment, or what it is in: not revealed yet.
-            if touched != Err(Errno::NOENT) || revealed.is_all_of(node) {
-                return;
+            match touched {
+                // Removed at this moment, or what it is in: not revealed yet.
+                Err(Errno::NOENT) if !revealed.is_all_of(node) => {}
+                // Too deep for a path.
+                Err(Errno::NAMETOOLONG) => return self.modify_without_lock(shared, node),
+                _ => return,
             }
         }
     }
