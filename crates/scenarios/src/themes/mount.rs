@@ -3,6 +3,7 @@
 //! what each watch must get.
 
 mod calls;
+mod deep;
 mod hierarchy;
 mod kernels_way;
 mod table;
@@ -26,6 +27,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("mount-births", table::births).needs(&[Fuse]),
     Scenario::new("mount-two-reads-of-16-bytes", kernels_way::two_reads).needs(&[Fuse]),
     Scenario::new("mount-calls-as-cgroupfs", calls::as_cgroupfs).needs(&[Fuse]),
+    Scenario::new("mount-deeper-than-a-path", deep::deeper_than_a_path).needs(&[Fuse]),
     Scenario::new("mount-poll", kernels_way::poll).needs(&[Fuse]),
     Scenario::new("mount-without-handles", weaker::without_handles).needs(&[Fuse]).seconds(400),
 ];
