@@ -17,6 +17,16 @@ use crate::{
     world::{Stat, Wd, World},
 };
 
+/// In a directory of more the children are looked up by name. The kernel searches the whole directory
+/// for the name of one that is opened by its id and in no cache (`exportfs_get_name`), so that of many
+/// each would cost as much as all of them.
+const FEW: usize = 128;
+
+/// By which id one of so many children is to be opened; 0: by its name.
+pub(crate) fn id_among(siblings: usize, id: u64) -> u64 {
+    if siblings > FEW { 0 } else { id }
+}
+
 impl<W: World> Monitor<W> {
     /// Takes in every birth and death there is a hint of.
     pub(crate) fn take_lives(&mut self) {
@@ -87,7 +97,6 @@ impl<W: World> Monitor<W> {
     /// The children by name with their ids, if they are few: a look-up by name of one that is just
     /// being removed could take away others' removal events (see [`crate::HostWorld`]).
     fn list_few(&mut self, key: NodeKey, dir: &mut W::Dir) -> Option<HashMap<Box<[u8]>, u64>> {
-        const FEW: usize = 128;
         if !self.world.goes_by_id() || self.books.children(key).nth(FEW).is_some() {
             return None;
         }
@@ -99,6 +108,7 @@ impl<W: World> Monitor<W> {
         });
         match listed {
             Err(errno) if !is_gone(errno) => None,
+            _ if ids.len() > FEW => None,
             _ => Some(ids), // of a directory that is gone, no child is left
         }
     }
@@ -239,12 +249,13 @@ impl<W: World> Monitor<W> {
         while let Some((parent, names)) = below.pop_front() {
             let Ok(Some(mut dir)) = self.open(parent) else { continue };
             self.has_died_since(parent, 0);
-            let mut met = false;
+            let (mut met, siblings) = (false, names.len());
             for (name, id) in names {
                 if self.books.living(parent).is_none() || self.books.child(parent, &name).is_some()
                 {
                     continue;
                 }
+                let id = id_among(siblings, id);
                 let Ok((child_dir, stat)) = self.world.open_child(&mut dir, &name, id) else {
                     continue;
                 };
@@ -276,8 +287,7 @@ impl<W: World> Monitor<W> {
         if self.taking_baseline {
             self.learn_history(key, &mut dir);
         } else if self.marked && self.has_counted(key) {
-            // Perhaps children that are gone already, of which the mark will tell.
-            self.begin_kin(key);
+            self.expect_kin(key, &mut dir);
         }
         if let Some(node) = self.books.get_mut(key) {
             node.flags.settled = true;
@@ -362,6 +372,7 @@ impl<W: World> Monitor<W> {
     pub(crate) fn bury_tree(&mut self, key: NodeKey, learned_from: LearnedFrom) {
         // What was born and died in it stands in records that may not have been read yet.
         let _ = self.drain();
+        let had_children = self.books.get(key).is_some_and(|node| node.flags.has_kin);
         for dead in self.books.subtree(key).into_iter().rev() {
             let names = self.hints.take_names_in(dead);
             self.take_names_of_dead(dead, names);
@@ -385,7 +396,7 @@ impl<W: World> Monitor<W> {
             self.tell_death(dead, if dead == key { learned_from } else { LearnedFrom::Lookup });
             self.expect_death(dead);
         }
-        if !self.ahead.is_empty() {
+        if had_children && !self.ahead.is_empty() {
             let books = &self.books;
             self.ahead.retain(|(dir, _), _| books.living(*dir).is_some());
         }

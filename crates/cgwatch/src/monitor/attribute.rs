@@ -4,11 +4,13 @@
 //! with no removal pending, as `late` in a `changed` of the parent. It is certain (`bounded`) only
 //! if no other removal can share it.
 
+use std::cell::OnceCell;
+
 use indexmap::IndexSet;
 
 use super::{
-    Monitor,
-    books::NodeKey,
+    Map, Monitor,
+    books::{File, NodeKey},
     schema::FileId,
     settle::{LeftOver, Loss},
     untold::{self, Removal},
@@ -18,12 +20,20 @@ use crate::{Confidence, Unseen, Values, world::World};
 /// How many instances a `shared_with` names at most.
 const SHARERS: usize = 64;
 
+/// Those that are settled together.
+struct Losses {
+    all: Vec<Loss>,
+    /// See [`Monitor::below`]. Of no use unless something is left over.
+    below: OnceCell<Map<NodeKey, Vec<usize>>>,
+}
+
 impl<W: World> Monitor<W> {
     /// Gives what was left over to those that died, and lets their removals be told.
     pub(crate) fn attribute(&mut self, losses: Vec<Loss>, mut left_over: LeftOver) {
         let mut unseen: Vec<Unseen> = losses.iter().map(|_| Unseen::default()).collect();
+        let losses = Losses { all: losses, below: OnceCell::new() };
         // Dead parents first, by their last values: all their children are dead too.
-        for loss in &losses {
+        for loss in &losses.all {
             let parent = self.books.get(loss.key).and_then(|node| node.parent);
             let Some(parent) = parent.filter(|key| self.books.living(*key).is_none()) else {
                 continue;
@@ -35,7 +45,7 @@ impl<W: World> Monitor<W> {
                 }
             }
         }
-        for loss in losses.iter().filter(|loss| loss.file.is_none()) {
+        for loss in losses.all.iter().filter(|loss| loss.file.is_none()) {
             for file in self.schemas.files() {
                 if self.is_summed(file) {
                     let amount = self.take_rest(loss.key, file);
@@ -48,8 +58,8 @@ impl<W: World> Monitor<W> {
         for (account, amount) in amounts {
             self.give(&losses, &mut unseen, account, amount);
         }
-        self.mark_unknowable(&losses, &mut unseen);
-        for (loss, unseen) in losses.into_iter().zip(unseen) {
+        self.mark_unknowable(&losses.all, &mut unseen);
+        for (loss, unseen) in losses.all.into_iter().zip(unseen) {
             match loss.file {
                 Some(file) => self.untold.set_unseen_of_lost(loss.key, file, unseen),
                 None => {
@@ -60,10 +70,22 @@ impl<W: World> Monitor<W> {
         }
     }
 
+    /// The places of those that are lost and lie below a cgroup, or are it, the settled ones first.
+    fn below(&self, losses: &[Loss]) -> Map<NodeKey, Vec<usize>> {
+        let mut below: Map<NodeKey, Vec<usize>> = Map::default();
+        for (at, loss) in losses.iter().chain(&self.losses).enumerate() {
+            let parent_of = |key: &NodeKey| self.books.get(*key)?.parent;
+            for key in std::iter::successors(Some(loss.key), parent_of) {
+                below.entry(key).or_default().push(at);
+            }
+        }
+        below
+    }
+
     /// What is left over of one file of one parent goes to the last that died below it.
     fn give(
         &mut self,
-        losses: &[Loss],
+        losses: &Losses,
         unseen: &mut [Unseen],
         (account, file): (NodeKey, FileId),
         amount: Values<u64>,
@@ -72,17 +94,30 @@ impl<W: World> Monitor<W> {
             return;
         }
         let dead = self.books.living(account).is_none();
-        let is_member = |loss: &Loss| {
-            let Some(node) = self.books.get(loss.key) else { return false };
+        let unsure = self.books.get(account).is_some_and(|node| {
+            let kin = |f: &File| f.kin.as_ref().is_some_and(|kin| f.file == file && kin.unsure);
+            node.files.iter().any(kin)
+        });
+        let is_member = |loss: &Loss| -> bool {
             let its = loss.file.is_none_or(|lost| lost == file);
             let below = match dead {
-                true => node.parent == Some(account),
-                false => self.account_of(loss) == Some(account),
+                true => loss.key != account || unsure,
+                false => self.account_of(loss, file) == Some(account),
             };
             its && below
         };
-        let members = (0..losses.len()).filter(|at| is_member(&losses[*at]));
-        let mut members: Vec<usize> = members.collect();
+        let below = losses.below.get_or_init(|| self.below(&losses.all));
+        let losses = losses.all.as_slice();
+        let below = below.get(&account).into_iter().flatten().copied();
+        // Who died since the last reading may own a part of it too, and is settled later.
+        let (mut members, newest): (Vec<usize>, Vec<usize>) = below
+            .filter(|at| {
+                losses
+                    .get(*at)
+                    .or_else(|| self.losses.get(at - losses.len()))
+                    .is_some_and(is_member)
+            })
+            .partition(|at| *at < losses.len());
         // A file may be the first that is seen to go of a cgroup that is being removed.
         members.sort_by_key(|at| losses[*at].file.is_none());
         let Some((&carrier, others)) = members.split_last() else {
@@ -93,15 +128,14 @@ impl<W: World> Monitor<W> {
         // Itself may be among them, with a file that went just before it.
         let itself = n(&losses[carrier]);
         let sharers = others.iter().map(|at| n(&losses[*at]));
-        // Who died since the last reading may own a part of it too, and is settled later.
-        let newest = self.losses.iter().filter(|loss| is_member(loss)).map(n);
+        let newest = newest.iter().map(|at| n(&self.losses[at - losses.len()]));
         let sharers: IndexSet<u64> = sharers.chain(newest).filter(|n| *n != itself).collect();
-        let unsure = self.rests.contains_key(&account)
+        let others_may = self.rests.contains_key(&account)
             || !self.losses.is_empty()
             || self.misses_births(account)
             || self.misses_files(account, file)
             || self.takes_stranger(account);
-        let alone = sharers.is_empty() && !dead && !unsure;
+        let alone = sharers.is_empty() && !dead && !others_may;
         for &other in others {
             unseen[other].unseen_in = Some(itself);
         }
@@ -143,7 +177,6 @@ impl<W: World> Monitor<W> {
         let mut at_most = None;
         for (loss, unseen) in losses.iter().zip(unseen) {
             let Some(node) = self.books.get(loss.key) else { continue };
-            let account = self.account_of(loss);
             for file in self.schemas.files() {
                 let spec = self.schemas.spec(file);
                 let its = loss.file.is_none_or(|lost| lost == file);
@@ -154,11 +187,8 @@ impl<W: World> Monitor<W> {
                 if spec.states || !spec.name.ends_with(".events") || !its || !had {
                     continue;
                 }
-                let knowable = !mount_changed
-                    && self.is_summed(file)
-                    && account
-                        .and_then(|key| self.books.get(key))
-                        .is_some_and(|p| p.present(file).is_some());
+                let knowable =
+                    !mount_changed && self.is_summed(file) && self.account_of(loss, file).is_some();
                 if knowable || unseen.files.iter().any(|(name, _)| *name == spec.name) {
                     continue;
                 }

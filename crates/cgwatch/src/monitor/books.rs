@@ -103,6 +103,8 @@ pub(crate) struct Kin {
     /// The twin showed more than could be its own of what the file showed: whose the last counts
     /// are is known once both are read again.
     pub(crate) ahead: bool,
+    /// The twin could not be read any more, so that `own` is no more than is sure.
+    pub(crate) unsure: bool,
 }
 
 impl Kin {

@@ -117,6 +117,7 @@ impl<W: World> Monitor<W> {
             None => node.files.push(slot),
         }
         if newborn {
+            self.unproved.note(key, file, &[], &total);
             self.count(parent, file, (0, &[]), (schema, &total));
         }
         if settled {
@@ -139,7 +140,11 @@ impl<W: World> Monitor<W> {
             all.extend(self.books.children(key).filter(has));
             at += 1;
         }
+        // Whose its counts were: of those too that were born and died in it, whose records may not have
+        // been read yet.
+        let _ = self.drain();
         for key in all.into_iter().rev() {
+            self.take_deaths_in(key);
             self.lose_file_alone(key, file, learned_from);
         }
     }
@@ -279,11 +284,29 @@ impl<W: World> Monitor<W> {
         if !files.iter().any(|file| self.has_twin(*file)) {
             return;
         }
-        let Ok(Some(mut dir)) = self.open(key) else { return };
-        for file in files {
-            self.begin_kin_of_file(key, &mut dir, file, self.taking_baseline);
+        if let Ok(Some(mut dir)) = self.open(key) {
+            for &file in &files {
+                self.begin_kin_of_file(key, &mut dir, file, self.taking_baseline);
+            }
+            self.world.close(dir);
         }
-        self.world.close(dir);
+        if !self.taking_baseline {
+            files.into_iter().for_each(|file| self.begin_kin_blindly(key, file));
+        }
+    }
+
+    /// A newborn has counted, perhaps in children that are gone already, of which the mark will tell.
+    /// If it is gone itself by now, it depends on whether there were any.
+    pub(crate) fn expect_kin(&mut self, key: NodeKey, dir: &mut W::Dir) {
+        for file in self.schemas.files() {
+            self.begin_kin_of_file(key, dir, file, false);
+        }
+        let Some(node) = self.books.get(key) else { return };
+        let mut twins = node.files.iter().filter(|f| f.present && self.has_twin(f.file));
+        let has_kin = twins.all(|file| file.kin.is_some());
+        if let Some(node) = self.books.get_mut(key) {
+            node.flags.has_kin = has_kin;
+        }
     }
 
     pub(crate) fn has_twin(&self, file: FileId) -> bool {
@@ -294,7 +317,10 @@ impl<W: World> Monitor<W> {
     /// With a `baseline`, what others had counted so far is history; without, nothing had been
     /// counted before the node was found.
     fn begin_kin_of_file(&mut self, key: NodeKey, dir: &mut W::Dir, file: FileId, baseline: bool) {
-        if !self.has_twin(file) {
+        let has_kin = |slot: &File| slot.kin.is_some();
+        if !self.has_twin(file)
+            || self.books.get(key).and_then(|node| node.present(file)).is_none_or(has_kin)
+        {
             return;
         }
         let Some(own) = self.read_twin(key, dir, file) else { return };
@@ -313,17 +339,42 @@ impl<W: World> Monitor<W> {
             }
             self.untold.own_so_far(key, slot, &own);
         }
-        let corrects = !baseline && own != slot.total;
+        self.set_kin(key, file, Kin { own, accounted, ..Kin::default() }, !baseline);
+    }
+
+    /// The twin cannot be read any more. Nobody else had counted before it was last known that there
+    /// was no child; whose the rest is nobody can tell.
+    fn begin_kin_blindly(&mut self, key: NodeKey, file: FileId) {
+        if !self.has_twin(file) {
+            return;
+        }
+        let Some(slot) = self.books.get_mut(key).and_then(|node| node.present_mut(file)) else {
+            return;
+        };
+        if slot.kin.is_some() {
+            return;
+        }
+        let mut own = slot.total.clone();
+        if let Some(sure) = self.unproved.get(key, file) {
+            own.iter_mut().enumerate().for_each(|(at, own)| *own = *sure.get(at).unwrap_or(&0));
+        }
+        let (accounted, unsure) = (vec![0; own.len()].into(), own != slot.total);
+        self.set_kin(key, file, Kin { own, accounted, unsure, ..Kin::default() }, true);
+    }
+
+    /// Whose the counts of a file are, which were all called the cgroup's own until now. If that was
+    /// wrong, counts of a child that was not known yet were told so.
+    fn set_kin(&mut self, key: NodeKey, file: FileId, kin: Kin, corrects: bool) {
+        let Some(node) = self.books.get_mut(key) else { return };
+        let Some(slot) = node.present_mut(file) else { return };
+        let corrects = corrects && kin.own != slot.total;
         if corrects {
-            // Counts of a child that was not known yet were told as this cgroup's own.
             self.untold.keep(key, slot);
         }
-        slot.kin = Some(Box::new(Kin { own, accounted, ahead: false }));
+        slot.kin = Some(Box::new(kin));
         if corrects {
+            node.flags.had_stranger = true;
             self.untold.touch(&mut self.books, key);
-            if let Some(node) = self.books.get_mut(key) {
-                node.flags.had_stranger = true;
-            }
             self.touched.insert(key);
         }
     }
@@ -389,7 +440,7 @@ impl<W: World> Monitor<W> {
                 if slot.kin.is_none() {
                     self.untold.own_so_far(key, slot, &own);
                 }
-                slot.kin = Some(Box::new(Kin { own, accounted, ahead: false }));
+                slot.kin = Some(Box::new(Kin { own, accounted, ..Kin::default() }));
             }
             if before == self.totals(key, &files) {
                 return;

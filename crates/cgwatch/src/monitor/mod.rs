@@ -30,6 +30,7 @@ mod sweep;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod unproved;
 mod untold;
 
 use std::{collections::VecDeque, path::Path};
@@ -47,6 +48,7 @@ use self::{
     schema::Schemas,
     settle::Loss,
     sweep::Sweep,
+    unproved::Unproved,
     untold::{Entry, Untold},
 };
 use crate::{
@@ -81,6 +83,8 @@ pub(crate) struct Monitor<W: World> {
     births_missed: bool,
     /// Names of dead bearers whose records are still to come.
     ahead: IndexMap<(NodeKey, Box<[u8]>), Ahead>,
+    /// What was called a cgroup's own and may be a child's.
+    unproved: Unproved,
     /// Parents whose sums were touched in this pass.
     touched: Set<NodeKey>,
     /// Parents with an unaccounted rest and when it is due to be called late.
@@ -119,11 +123,10 @@ pub(crate) fn is_gone(errno: Errno) -> bool {
 impl<W: World> Monitor<W> {
     pub(crate) fn new(world: W, options: Options, strategy: Strategy) -> Result<Self, Error> {
         let schemas = Schemas::new(&options.files)?;
-        let marked = strategy == Strategy::Fanotify;
         let mut this = Self {
             world,
-            notified: marked || strategy == Strategy::Inotify,
-            marked,
+            notified: strategy != Strategy::Sweep,
+            marked: false,
             deaths: Deaths::default(),
             schemas,
             books: Books::default(),
@@ -133,6 +136,7 @@ impl<W: World> Monitor<W> {
             losses: Vec::new(),
             births_missed: false,
             ahead: IndexMap::new(),
+            unproved: Unproved::default(),
             rests: Map::default(),
             mount: MountOptions::default(),
             mount_switched: false,
@@ -155,13 +159,19 @@ impl<W: World> Monitor<W> {
             path: Vec::new(),
             options,
         };
-        if marked {
-            this.books.index_ids();
+        if strategy == Strategy::Fanotify {
+            this.use_mark();
         }
         this.mount = this.world.mount_options();
         this.host_kills = this.world.host_oom_kills();
         this.look_at_clock();
         Ok(this)
+    }
+
+    /// The world's mark on the superblock tells of births and deaths. Before anything is watched.
+    pub(crate) fn use_mark(&mut self) {
+        self.marked = true;
+        self.books.index_ids();
     }
 
     fn look_at_clock(&mut self) {
@@ -175,6 +185,7 @@ impl<W: World> Monitor<W> {
         self.look_at_clock();
         self.drain()?;
         self.take_in();
+        self.unproved.age();
         self.turn_timers()?;
         let limit = self.options.untold_pairs;
         self.untold.bound(&mut self.books, &self.schemas, limit);

@@ -153,12 +153,16 @@ impl<W: World> Monitor<W> {
         let now = std::mem::take(&mut self.values);
         let old = std::mem::replace(&mut slot.total, now.as_slice().into());
         slot.schema = schema;
+        let alone = slot.kin.is_none();
         if let Some(kin) = slot.kin.as_mut().filter(|kin| kin.own.len() != now.len()) {
             kin.resize(now.len());
         }
         self.untold.touch(&mut self.books, key);
         if self.has_twin(file) {
             self.touched.insert(key);
+            if alone {
+                self.unproved.note(key, file, &old, &now);
+            }
         }
         self.count(parent, file, (before, &old), (schema, &now));
         self.values = now;
@@ -223,7 +227,7 @@ impl<W: World> Monitor<W> {
             self.untold.keep(key, slot);
         }
         if let Some(kin) = &mut slot.kin {
-            (kin.own, kin.ahead) = (own, ahead);
+            (kin.own, kin.ahead, kin.unsure) = (own, ahead, false);
         }
         if differs {
             self.untold.touch(&mut self.books, key);

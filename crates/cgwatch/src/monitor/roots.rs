@@ -96,20 +96,24 @@ impl<W: World> Monitor<W> {
     /// The root that a node lies under.
     pub(crate) fn root_of(&self, key: NodeKey) -> Option<&WatchedRoot> {
         let number = self.books.get(key)?.root;
-        self.roots.iter().find(|root| root.number == number)
+        // They stand in the order of their numbers.
+        let at = self.roots.binary_search_by_key(&number, |root| root.number).ok()?;
+        self.roots.get(at)
     }
 
     /// Puts the path of a node from its base into `self.path`, and returns the base.
     pub(crate) fn push_full_path(&mut self, key: NodeKey) -> usize {
         self.path.clear();
-        let Some(number) = self.books.get(key).map(|node| node.root) else { return 0 };
-        let Some(root) = self.roots.iter().find(|root| root.number == number) else { return 0 };
-        self.path.extend(&root.path);
-        self.books.push_path(key, &mut self.path);
-        if self.path.first() == Some(&b'/') {
-            self.path.remove(0);
+        let mut path = std::mem::take(&mut self.path);
+        let root = self.root_of(key);
+        path.extend(root.map_or(&b""[..], |root| &root.path));
+        self.books.push_path(key, &mut path);
+        if path.first() == Some(&b'/') {
+            path.remove(0);
         }
-        root.base
+        let base = root.map_or(0, |root| root.base);
+        self.path = path;
+        base
     }
 
     /// Whether a node's children are watched too.

@@ -45,7 +45,8 @@ impl<W: World> Monitor<W> {
         let mut known = 0;
         for _ in 0..ROUNDS {
             for loss in &self.losses[known..] {
-                parents.extend(self.account_of(loss).filter(|parent| self.sums_up(*parent)));
+                let files = self.schemas.files().filter(|file| self.has_twin(*file));
+                parents.extend(files.filter_map(|file| self.account_of(loss, file)));
             }
             if known == self.losses.len() {
                 break;
@@ -66,23 +67,13 @@ impl<W: World> Monitor<W> {
         self.attribute(settled, left_over);
     }
 
-    /// It has a file in which it counts what its children count.
-    fn sums_up(&self, key: NodeKey) -> bool {
-        let Some(node) = self.books.get(key) else { return false };
-        node.files.iter().any(|file| file.present && self.has_twin(file.file))
-    }
-
-    /// The nearest living ancestor.
-    pub(crate) fn account_of(&self, loss: &Loss) -> Option<NodeKey> {
-        let mut at = self.books.get(loss.key)?.parent;
-        while let Some(key) = at {
-            let node = self.books.get(key)?;
-            if !node.flags.dead {
-                return Some(key);
-            }
-            at = node.parent;
-        }
-        None
+    /// Where a file's counts of one that is lost are known: the nearest living ancestor that has the
+    /// file. One that is being removed loses its files first.
+    pub(crate) fn account_of(&self, loss: &Loss, file: FileId) -> Option<NodeKey> {
+        let parent = self.books.get(loss.key)?.parent;
+        let parent_of = |key: &NodeKey| self.books.get(*key)?.parent;
+        let has = |key: &NodeKey| self.books.living(*key)?.present(file);
+        std::iter::successors(parent, parent_of).find(|key| has(key).is_some())
     }
 
     /// Reads the parents, and what else is needed to know what is left over, and takes that.

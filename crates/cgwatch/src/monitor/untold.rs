@@ -18,7 +18,7 @@ use super::{
     cancelled::Cancelled,
     schema::{FileId, SchemaId, Schemas},
 };
-use crate::{GapReason, LearnedFrom, Unseen, Values};
+use crate::{Confidence, GapReason, LearnedFrom, Unseen, Values};
 
 /// What waits in the queue.
 #[derive(Debug)]
@@ -216,6 +216,9 @@ impl Untold {
             if let Some(values) = values {
                 merge(&mut lost.unseen, &file, values);
             }
+        }
+        if lost.unseen.confidence != Some(Confidence::Shared) {
+            lost.unseen.confidence = before.confidence.or(lost.unseen.confidence);
         }
     }
 

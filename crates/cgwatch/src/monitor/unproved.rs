@@ -1,0 +1,39 @@
+//! What was called a cgroup's own because no child of it was known, and may be a child's all the same:
+//! one that was born and counted before the reading, and whose record was read after it.
+//!
+//! By the end of a pass that began with a drain after the reading, every child born before that is
+//! known: until then it is kept what the file showed before.
+
+use super::{Map, books::NodeKey, schema::FileId};
+
+/// More than these are a storm's.
+const MANY: usize = 1024;
+
+/// What files showed before, of this pass and of the one before.
+#[derive(Debug, Default)]
+pub(crate) struct Unproved([Map<(NodeKey, FileId), Box<[u64]>>; 2]);
+
+impl Unproved {
+    /// A file of a cgroup without known children showed something new.
+    pub(crate) fn note(&mut self, key: NodeKey, file: FileId, before: &[u64], now: &[u64]) {
+        if before != now && now.iter().any(|value| *value != 0) {
+            self.0[0].entry((key, file)).or_insert_with(|| before.into());
+        }
+    }
+
+    /// What it surely counted itself, if that may be less than what it showed last.
+    pub(crate) fn get(&self, key: NodeKey, file: FileId) -> Option<&[u64]> {
+        let of = |pass: usize| self.0[pass].get(&(key, file));
+        of(1).or_else(|| of(0)).map(AsRef::as_ref)
+    }
+
+    /// A pass is complete.
+    pub(crate) fn age(&mut self) {
+        let [now, before] = &mut self.0;
+        before.clear();
+        if before.capacity() > MANY {
+            before.shrink_to_fit();
+        }
+        std::mem::swap(now, before);
+    }
+}
