@@ -26,6 +26,9 @@ pub(crate) enum Benchmark {
     MonitorSubject {
         /// The cgroup to watch, in the file system.
         root: std::path::PathBuf,
+        /// By the mark on the superblock.
+        #[arg(long)]
+        fanotify: bool,
     },
     /// A mount, beside libfuse's low-level example and the real cgroupfs.
     Mount(mount::Options),
@@ -62,7 +65,7 @@ pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
     match benchmark {
         Benchmark::Field(options) => field::task(options)?,
         Benchmark::Monitor(options) => monitor::task(options)?,
-        Benchmark::MonitorSubject { root } => monitor::subject(root)?,
+        Benchmark::MonitorSubject { root, fanotify } => monitor::subject(root, *fanotify)?,
         Benchmark::Mount(options) => mount::task(options)?,
         Benchmark::MountTree(options) => mount::tree(options)?,
         Benchmark::MountMirror { root, mount_point } => mount::mirror(root, mount_point)?,

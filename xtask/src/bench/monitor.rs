@@ -6,6 +6,7 @@
 //! [`tree`] makes things happen, [`mod@subject`] speaks with the measured process, [`watcher`] is
 //! that process for cgwatch, [`report`] is the table.
 
+mod growth;
 mod report;
 mod subject;
 mod tree;
@@ -38,6 +39,9 @@ pub(crate) struct Options {
     /// How many cgroups change, are born and die in each measurement.
     #[arg(long, default_value_t = 1_000)]
     events: usize,
+    /// How it grows instead: with 1,000, 10,000 and 100,000 cgroups.
+    #[arg(long)]
+    growth: bool,
 }
 
 /// Removals whose latency is measured, and the pause before each of them and of single changes,
@@ -56,26 +60,30 @@ pub(crate) fn task(options: &Options) -> Result<()> {
     let mount = machine::cgroups()?;
     // Each cgroup that is to change is kept open.
     machine::allow_open_files(options.events as u64 + 100)?;
-    let mut report = Report::default();
-    let mut tree = Tree::plant(&mount, options.cgroups, options.events)?;
-    let bench = Bench {
+    let mut bench = Bench {
         options,
         c_loop: machine::compile("loop")?,
         fork: machine::compile("fork")?,
         watcher: std::env::current_exe()?,
-        slab: machine::slab()?,
+        slab: 0.0,
         mount,
     };
+    if options.growth {
+        return growth::measure(&bench);
+    }
+    let mut report = Report::default();
+    let mut tree = Tree::plant(&bench.mount, options.cgroups, options.events)?;
+    bench.slab = machine::slab()?;
     for round in 1..=options.rounds {
         eprintln!("round {round} of {}", options.rounds);
-        for arm in [Arm::Alone, Arm::CLoop, Arm::Cgwatch] {
+        for arm in [Arm::Alone, Arm::CLoop, Arm::Inotify, Arm::Fanotify] {
             bench.round(arm, &mut tree, &mut report).with_context(|| arm.name())?;
         }
     }
     let smaller = options.cgroups / 10;
     let few = Tree::plant(&bench.mount, smaller, 0)?;
     for _ in 0..options.rounds {
-        for arm in [Arm::CLoop, Arm::Cgwatch] {
+        for arm in [Arm::CLoop, Arm::Inotify, Arm::Fanotify] {
             let subject = bench.start(arm, &few)?;
             let [cpu, _] = subject.start;
             report.add(Quantity::StartFewCpu, arm, cpu / few.cgroups() as f64);
@@ -98,13 +106,15 @@ struct Bench<'o> {
 
 impl Bench<'_> {
     fn start(&self, arm: Arm, tree: &Tree) -> Result<Subject> {
-        let mut command;
-        if arm == Arm::Cgwatch {
-            command = Command::new(&self.watcher);
-            command.args(["bench", "monitor-subject"]).arg(tree.top());
-        } else {
-            command = Command::new(&self.c_loop);
+        let mut command = as_another_user();
+        if arm == Arm::CLoop {
+            command.arg(&self.c_loop);
             command.arg(&self.mount).arg(tree.top().strip_prefix(&self.mount)?);
+        } else {
+            command.arg(&self.watcher).args(["bench", "monitor-subject"]).arg(tree.top());
+            if arm == Arm::Fanotify {
+                command.arg("--fanotify");
+            }
         }
         Subject::start(&mut command)
     }
@@ -251,4 +261,14 @@ impl Bench<'_> {
         command.arg(how).arg(self.options.events.to_string()).args(cgroups);
         Ok(Duration::from_nanos(process::read(&mut command)?.trim().parse()?))
     }
+}
+
+/// With what privileged watchers have, but with limits of its own on inotify watches: what others may
+/// have of them is theirs.
+fn as_another_user() -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    let capabilities = ["--inh-caps", "--ambient-caps"];
+    command.args(capabilities.map(|kind| format!("{kind}=+dac_read_search,+sys_admin")));
+    command
 }

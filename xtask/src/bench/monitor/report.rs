@@ -11,7 +11,9 @@ pub(super) enum Arm {
     /// Nobody.
     Alone,
     CLoop,
-    Cgwatch,
+    /// cgwatch, by one strategy or the other.
+    Inotify,
+    Fanotify,
 }
 
 impl Arm {
@@ -19,7 +21,8 @@ impl Arm {
         match self {
             Self::Alone => "nobody",
             Self::CLoop => "C loop",
-            Self::Cgwatch => "cgwatch",
+            Self::Inotify => "inotify",
+            Self::Fanotify => "fanotify",
         }
     }
 }
@@ -75,14 +78,14 @@ const HOST: [(Quantity, &str, Unit); 4] = [
 
 /// How a number is shown.
 #[derive(Debug, Clone, Copy)]
-enum Unit {
+pub(super) enum Unit {
     Microseconds,
     PerSecond,
     Bytes,
 }
 
 impl Unit {
-    fn show(self, value: f64) -> String {
+    pub(super) fn show(self, value: f64) -> String {
         match self {
             Self::Microseconds => format!("{:.2} µs", value / 1e3),
             Self::PerSecond => format!("{value:.0} /s"),
@@ -113,24 +116,32 @@ impl Report {
 
     /// The tables, of so many cgroups for most of it, and a few for the rest.
     pub(super) fn print(&self, many: usize, few: usize) {
-        println!("| what | C loop | cgwatch | ratio | budget |");
-        println!("|---|--:|--:|--:|--:|");
+        println!("| what | C loop | inotify | ratio | fanotify | ratio | budget |");
+        println!("|---|--:|--:|--:|--:|--:|--:|");
         for (quantity, label, unit, budget) in WATCHER {
             let label =
                 label.replace("{many}", &many.to_string()).replace("{few}", &few.to_string());
-            let [c_loop, cgwatch] =
-                [Arm::CLoop, Arm::Cgwatch].map(|arm| self.quartile(quantity, arm));
-            let [left, right] = [c_loop, cgwatch].map(|value| unit.show(value));
-            println!("| {label} | {left} | {right} | {:.2} | {budget} |", cgwatch / c_loop);
+            let of = |arm| self.quartile(quantity, arm);
+            let c_loop = of(Arm::CLoop);
+            print!("| {label} | {} ", unit.show(c_loop));
+            for value in [Arm::Inotify, Arm::Fanotify].map(of) {
+                print!("| {} | {:.2} ", unit.show(value), value / c_loop);
+            }
+            println!("| {budget} |");
         }
         println!();
-        println!("| cost to the host | nobody watches | C loop | cgwatch | ratio to nobody |");
-        println!("|---|--:|--:|--:|--:|");
+        println!(
+            "| cost to the host | nobody watches | C loop | inotify | ratio | fanotify | ratio |"
+        );
+        println!("|---|--:|--:|--:|--:|--:|--:|");
         for (quantity, label, unit) in HOST {
-            let [alone, c_loop, cgwatch] =
-                [Arm::Alone, Arm::CLoop, Arm::Cgwatch].map(|arm| self.quartile(quantity, arm));
-            let [left, middle, right] = [alone, c_loop, cgwatch].map(|value| unit.show(value));
-            println!("| {label} | {left} | {middle} | {right} | {:.2} |", cgwatch / alone);
+            let of = |arm| self.quartile(quantity, arm);
+            let alone = of(Arm::Alone);
+            print!("| {label} | {} | {} |", unit.show(alone), unit.show(of(Arm::CLoop)));
+            for value in [Arm::Inotify, Arm::Fanotify].map(of) {
+                print!(" {} | {:.2} |", unit.show(value), value / alone);
+            }
+            println!();
         }
     }
 }

@@ -60,9 +60,17 @@ impl Subject {
     pub(super) fn begin(&mut self, expected: Expectation) -> Result<()> {
         let Expectation { changed, appeared, removed, note_removals } = expected;
         let note = u8::from(note_removals);
+        self.ask(format!("begin {changed} {appeared} {removed} {note}\n"))
+    }
+
+    /// It is to wait until it has compared everything anew, after notifications were lost.
+    pub(super) fn begin_reconcile(&mut self) -> Result<()> {
+        self.ask("reconcile\n".into())
+    }
+
+    fn ask(&mut self, question: String) -> Result<()> {
         let questions = self.questions.as_mut().context("no pipe")?;
         // In one piece: the subject takes what it reads for a line.
-        let question = format!("begin {changed} {appeared} {removed} {note}\n");
         questions.write_all(question.as_bytes())?;
         let answer = self.line()?;
         ensure!(answer == "begun", "{answer}");

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use cgwatch::{Depth, Event, EventKind, Options, Watcher};
+use cgwatch::{Depth, Event, EventKind, GapReason, Options, Strategy, Watcher};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use rustix::time::ClockId;
@@ -15,12 +15,13 @@ use rustix::time::ClockId;
 use crate::bench::machine::nanoseconds;
 
 /// It gives up after so long without an event.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Watches `root` until the standard input ends.
-pub(crate) fn subject(root: &Path) -> Result<()> {
+pub(crate) fn subject(root: &Path, fanotify: bool) -> Result<()> {
     let [cpu, wall] = clocks();
-    let mut watcher = Watcher::new(Options::new())?;
+    let strategy = if fanotify { Strategy::Fanotify } else { Strategy::Inotify };
+    let mut watcher = Watcher::new(Options::new().strategy(strategy))?;
     watcher.add(root, Depth::All)?;
     let cgroups = loop {
         let event = watcher.wait(None)?.context("the stream has ended")?;
@@ -43,6 +44,8 @@ struct Wanted {
     removed: u64,
     /// When each removal was seen.
     note: bool,
+    /// A comparison of everything, after notifications were lost.
+    reconciled: bool,
 }
 
 /// Waits for the next question, while it goes on watching. `None`: there are no more.
@@ -64,12 +67,16 @@ fn question(watcher: &mut Watcher) -> Result<Option<Wanted>> {
     if input.read_line(&mut line)? == 0 {
         return Ok(None);
     }
+    if line == "reconcile\n" {
+        let nothing = Wanted { changed: 0, appeared: 0, removed: 0, note: false, reconciled: true };
+        return Ok(Some(nothing));
+    }
     let numbers = line.strip_prefix("begin ").context("not understood")?.split_whitespace();
     let numbers: Vec<u64> = numbers.map(str::parse).collect::<Result<_, _>>()?;
     let [changed, appeared, removed, note] = numbers[..] else {
         anyhow::bail!("not understood: {line}");
     };
-    Ok(Some(Wanted { changed, appeared, removed, note: note == 1 }))
+    Ok(Some(Wanted { changed, appeared, removed, note: note == 1, reconciled: false }))
 }
 
 fn measure(watcher: &mut Watcher, wanted: &Wanted) -> Result<()> {
@@ -78,7 +85,7 @@ fn measure(watcher: &mut Watcher, wanted: &Wanted) -> Result<()> {
     let mut seen = Seen::default();
     while !seen.is_enough(wanted) {
         let Some(event) = watcher.wait(Some(PATIENCE))? else { break };
-        seen.count(&event, wanted.note)?;
+        seen.count(&event, wanted)?;
     }
     let [cpu_now, wall_now] = clocks();
     for (number, when) in &seen.removals {
@@ -94,6 +101,7 @@ struct Seen {
     changed: u64,
     appeared: u64,
     removed: u64,
+    reconciled: bool,
     /// Number in the name, time of the monotonic clock.
     removals: Vec<(u64, u64)>,
 }
@@ -103,22 +111,30 @@ impl Seen {
         self.changed >= wanted.changed
             && self.appeared >= wanted.appeared
             && self.removed >= wanted.removed
+            && self.reconciled >= wanted.reconciled
     }
 
-    fn count(&mut self, event: &Event, note: bool) -> Result<()> {
+    fn count(&mut self, event: &Event, wanted: &Wanted) -> Result<()> {
         match &event.kind {
             EventKind::Changed { .. } => self.changed += 1,
             EventKind::Appeared { .. } => self.appeared += 1,
             EventKind::Removed { cgroup, .. } => {
                 self.removed += 1;
-                if note {
+                if wanted.note {
                     let now = nanoseconds(ClockId::Monotonic);
                     let path = cgroup.path.as_str().unwrap_or_default();
                     let number = path.rsplit("/n").next().and_then(|text| text.parse().ok());
                     self.removals.push((number.context("a strange name")?, now));
                 }
             }
-            EventKind::Gap { reason, .. } => ensure!(false, "a gap: {reason:?}"),
+            EventKind::Ready { after_gap, .. } => self.reconciled |= after_gap,
+            // What was withheld because it came faster than it was taken.
+            EventKind::Gap { reason, cancelled_pairs, .. } => {
+                let overflow = wanted.reconciled && *reason == GapReason::QueueOverflow;
+                ensure!(overflow || *reason == GapReason::Reader, "a gap: {reason:?}");
+                self.appeared += cancelled_pairs;
+                self.removed += cancelled_pairs;
+            }
             _ => {}
         }
         Ok(())
