@@ -86,37 +86,36 @@ impl HostWorld {
             Strategy::Sweep => None,
             _ => Some(Inotify::new().map_err(|e| Error::NoInotify { source: e.errno() })?),
         };
-        let mark = match strategy {
-            Strategy::Fanotify => Some(SuperblockMark::new()?),
-            _ => None,
-        };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(system("create an epoll instance"))?;
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Boottime, flags)
             .map_err(system("create a timer"))?;
-        let readable = epoll::EventFlags::IN;
-        let join = |fd: BorrowedFd<'_>, number| {
-            epoll::add(&epoll, fd, epoll::EventData::new_u64(number), readable)
-                .map_err(system("wait for notifications"))
-        };
-        if let Some(inotify) = &inotify {
-            join(inotify.as_fd(), 0)?;
-        }
-        if let Some(mark) = &mark {
-            join(mark.as_fd(), 2)?;
-        }
-        join(timer.as_fd(), 1)?;
-        Ok(Self {
+        let mut this = Self {
             bases: Vec::new(),
             inotify,
-            mark,
+            mark: None,
             epoll,
             timer,
             mountinfo: File::open(mount::MOUNTINFO).ok(),
             notifications: vec![0; NOTIFICATIONS],
             names: UsedNames::default(),
-        })
+        };
+        if let Some(inotify) = &this.inotify {
+            this.join(inotify.as_fd(), 0)?;
+        }
+        this.join(this.timer.as_fd(), 1)?;
+        if strategy == Strategy::Fanotify {
+            this.mark_all()?;
+        }
+        Ok(this)
+    }
+
+    /// What becomes readable makes [`Self::poll_fd`] so.
+    fn join(&self, fd: BorrowedFd<'_>, number: u64) -> Result<(), Error> {
+        let data = epoll::EventData::new_u64(number);
+        epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN)
+            .map_err(system("wait for notifications"))
     }
 
     /// Readable when there is something to drain or the alarm has gone off.
@@ -260,6 +259,13 @@ impl World for HostWorld {
             None => inotify.add_at(dir.fd.as_fd(), file.as_bytes(), mask),
         };
         Ok(Wd(wd.map_err(|error| error.errno())?.0))
+    }
+
+    fn mark_all(&mut self) -> Result<(), Error> {
+        let mark = SuperblockMark::new()?;
+        self.join(mark.as_fd(), 2)?;
+        self.mark = Some(mark);
+        Ok(())
     }
 
     fn unwatch(&mut self, wd: Wd) {

@@ -183,8 +183,7 @@ impl SimWorld {
         Ok(())
     }
 
-    fn start_fanotify(&mut self) -> Result<(), Error> {
-        self.start_inotify()?;
+    fn start_mark(&mut self) -> Result<(), Error> {
         let failed = |source| Error::NoFanotify { source };
         if !self.by_id {
             return Err(failed(Errno::PERM));
@@ -208,11 +207,12 @@ impl Watcher<SimWorld> {
                 (Strategy::Inotify, "it was asked for".into())
             }
             Strategy::Fanotify => {
-                world.start_fanotify()?;
+                world.start_inotify()?;
+                world.start_mark()?;
                 (Strategy::Fanotify, "it was asked for".into())
             }
             Strategy::Auto => match world.start_inotify() {
-                Ok(()) => (Strategy::Inotify, "an inotify instance could be had".into()),
+                Ok(()) => (Strategy::Auto, String::new()),
                 Err(error) => {
                     (Strategy::Sweep, format!("no inotify instance could be had: {error}"))
                 }

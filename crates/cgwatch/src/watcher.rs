@@ -12,7 +12,7 @@ use crate::{
     Cgroup, Depth, Error, Event, Files, HostWorld, Options, Strategy,
     host::inotify_limit,
     monitor::Monitor,
-    world::{WatchLimit, World},
+    world::{Place, WatchLimit, World},
 };
 
 /// While events wait to be taken, the world is still looked at this often.
@@ -45,7 +45,7 @@ pub struct Start {
     pub boot_id: String,
     /// The watched roots.
     pub roots: Vec<Root>,
-    /// The strategy in use; never `Auto`.
+    /// The strategy in use; `Auto` only before it was decided ([`Watcher::decide`]).
     pub strategy: Strategy,
     /// Why this strategy.
     pub because: String,
@@ -105,7 +105,7 @@ impl Watcher<HostWorld> {
                 (HostWorld::new(options.strategy)?, options.strategy, "it was asked for".into())
             }
             Strategy::Auto => match HostWorld::new(Strategy::Inotify) {
-                Ok(world) => (world, Strategy::Inotify, "an inotify instance could be had".into()),
+                Ok(world) => (world, Strategy::Auto, String::new()),
                 Err(Error::NoInotify { source }) => {
                     let world = HostWorld::new(Strategy::Sweep)?;
                     let mut because = format!("no inotify instance could be had: {source}");
@@ -145,6 +145,46 @@ impl<W: World> Watcher<W> {
         &self.monitor.world
     }
 
+    /// Decides on a strategy where that was left to it, as the first [`Watcher::add`] does, for this
+    /// path and depth. Nothing is watched yet.
+    ///
+    /// A mark on the superblock costs a watch less for each cgroup, but hears of every birth and death
+    /// on the host. So it is chosen if the whole hierarchy is watched, and it can be had.
+    ///
+    /// # Errors
+    /// As [`Watcher::add`].
+    pub fn decide(&mut self, path: &Path, depth: Depth) -> Result<(), Error> {
+        let place = self.monitor.world.locate(path)?;
+        self.decide_for(&place, depth);
+        Ok(())
+    }
+
+    fn decide_for(&mut self, place: &Place, depth: Depth) {
+        if self.strategy != Strategy::Auto {
+            return;
+        }
+        self.strategy = Strategy::Inotify;
+        if !place.whole || depth != Depth::All {
+            self.because = "a part of the hierarchy is watched, and a mark on its superblock \
+                would hear of all of it"
+                .into();
+            return;
+        }
+        match self.monitor.world.mark_all() {
+            Ok(()) => {
+                self.monitor.use_mark();
+                self.strategy = Strategy::Fanotify;
+                self.because =
+                    "the whole hierarchy is watched, and its superblock could be marked".into();
+            }
+            Err(error) => {
+                let why = std::error::Error::source(&error).map(ToString::to_string);
+                let why = why.unwrap_or_else(|| error.to_string());
+                self.because = format!("its superblock could not be marked: {why}");
+            }
+        }
+    }
+
     /// Watches a cgroup and what is below it; `path` is in the file system, or from the root of a
     /// simulated hierarchy. Blocks for as long as the subtree takes to read (about 20 µs a cgroup);
     /// its baseline and `ready` are then pending.
@@ -155,6 +195,7 @@ impl<W: World> Watcher<W> {
     /// but a `gap`.
     pub fn add(&mut self, path: &Path, depth: Depth) -> Result<(), Error> {
         let place = self.monitor.world.locate(path)?;
+        self.decide_for(&place, depth);
         self.monitor.add_root(&place.resolved, place.base, &place.path, depth)
     }
 

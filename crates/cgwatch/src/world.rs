@@ -155,6 +155,8 @@ pub struct Place {
     pub base: usize,
     /// From there, without a leading `/`.
     pub path: Vec<u8>,
+    /// It is the root of the whole hierarchy.
+    pub whole: bool,
 }
 
 /// A hierarchy and its notifications.
@@ -222,6 +224,12 @@ pub trait World {
 
     /// Watches a control file in it, by name or id as [`World::read`]. ENOSPC: no more watches.
     fn watch_file(&mut self, dir: &mut Self::Dir, file: &str, id: u64) -> Result<Wd, Errno>;
+
+    /// From now on births and deaths in the whole hierarchy are told of, by a mark on its superblock.
+    ///
+    /// # Errors
+    /// [`Error::NoFanotify`] if that cannot be had.
+    fn mark_all(&mut self) -> Result<(), Error>;
 
     /// Ends a watch. One that is gone already is no error.
     fn unwatch(&mut self, wd: Wd);

@@ -119,17 +119,20 @@ fn count(cgroup: &Path) -> (u64, u64) {
 /// Asks the library itself, by watching this one cgroup for a moment.
 fn choice(cgroup: &Path, cgroups: u64) -> Choice {
     let tried = Watcher::new(Options::new()).and_then(|mut watcher| {
+        watcher.decide(cgroup, Depth::All)?;
         watcher.add(cgroup, Depth::AtMost(0))?;
         Ok(watcher.start())
     });
     match tried {
         Ok(start) => {
-            // With the directory, a watch on each file.
-            let each = 1 + start.files.len() as u64;
-            let watches = match start.strategy {
+            let files = start.files.len() as u64;
+            let each = match start.strategy {
                 cgwatch::Strategy::Sweep => 0,
-                _ => cgroups.saturating_mul(each),
+                cgwatch::Strategy::Fanotify => files,
+                // The directory, too.
+                _ => 1 + files,
             };
+            let watches = cgroups.saturating_mul(each);
             Choice::Strategy { name: start.strategy.name(), because: start.because, watches }
         }
         Err(error) => Choice::Failure(failure::sentence(&error.into())),

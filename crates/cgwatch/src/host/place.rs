@@ -30,6 +30,9 @@ pub(super) struct Base {
 /// The longest path one system call takes, with its NUL.
 const PATH_MAX: usize = 4096;
 
+/// The id of the root of every kernfs hierarchy.
+const ROOT_ID: u64 = 1;
+
 impl Base {
     /// Opens what has this id. `None` if there is no id to go by, or none may be gone by.
     pub(super) fn open_id(&self, id: u64, flags: OFlags) -> Option<Result<OwnedFd, Errno>> {
@@ -90,7 +93,9 @@ impl HostWorld {
             None => (self.base(&own.point).map_err(|e| failed("open", e))?, below.to_owned()),
         };
         let path = below.into_os_string().into_encoded_bytes();
-        Ok(Place { resolved, base, path })
+        // A mount in a cgroup namespace may show a part only.
+        let id = rustix::fs::stat(&resolved).map_or(0, |stat| stat.st_ino);
+        Ok(Place { whole: id == ROOT_ID, resolved, base, path })
     }
 
     fn base(&mut self, point: &Path) -> Result<usize, Errno> {

@@ -144,6 +144,10 @@ impl World for FakeWorld {
         self.add(*dir, Some(file))
     }
 
+    fn mark_all(&mut self) -> Result<(), crate::Error> {
+        Err(crate::Error::NoFanotify { source: Errno::NOSYS })
+    }
+
     fn unwatch(&mut self, wd: Wd) {
         self.verb().watches.remove(&wd);
     }

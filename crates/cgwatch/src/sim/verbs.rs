@@ -103,7 +103,7 @@ impl World for SimWorld {
         resolved.extend(path.components().filter(|part| {
             matches!(part, std::path::Component::Normal(_) | std::path::Component::ParentDir)
         }));
-        Ok(Place { resolved, base: 0, path: below })
+        Ok(Place { resolved, base: 0, whole: below.is_empty(), path: below })
     }
 
     fn open(&mut self, _base: usize, path: &[u8]) -> Result<(SimDir, Stat), Errno> {
@@ -207,6 +207,10 @@ impl World for SimWorld {
         };
         let mask = WatchMask::MODIFY | WatchMask::DELETE_SELF;
         pin.watch(inotify, mask).map(Wd).map_err(errno)
+    }
+
+    fn mark_all(&mut self) -> Result<(), Error> {
+        self.start_mark()
     }
 
     fn unwatch(&mut self, wd: Wd) {
