@@ -186,6 +186,29 @@ fn without_instances_or_watches_it_sweeps_and_says_so() {
     assert_eq!(watcher.world().watches(), 2);
 }
 
+/// A mark hears of the whole hierarchy: it is worth that only if all of it is watched.
+#[test]
+fn auto_marks_the_superblock_where_all_is_watched() {
+    let hierarchy = services(Profile::Linux71);
+    let chosen = |world: SimWorld, path: &str, depth| {
+        let mut watcher = Watcher::simulated(world, Options::new()).unwrap();
+        watcher.add(path.as_ref(), depth).unwrap();
+        let start = watcher.start();
+        assert!(!start.because.is_empty());
+        (start.strategy, watcher.world().watches())
+    };
+    let world = || SimWorld::new(Arc::clone(&hierarchy));
+    let (all, watches) = chosen(world(), "/", Depth::All);
+    assert_eq!(all, Strategy::Fanotify);
+    let (part, _) = chosen(world(), "/services", Depth::All);
+    assert_eq!(part, Strategy::Inotify);
+    let (shallow, _) = chosen(world(), "/", Depth::AtMost(1));
+    assert_eq!(shallow, Strategy::Inotify);
+    let (barred, more) = chosen(world().by_id(false), "/", Depth::All);
+    assert_eq!(barred, Strategy::Inotify);
+    assert_eq!(more - watches, 2, "the directories need no watches of their own");
+}
+
 #[test]
 fn a_path_is_from_the_root_of_the_simulated_hierarchy() {
     let hierarchy = services(Profile::Linux71);
