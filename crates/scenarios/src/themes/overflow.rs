@@ -16,6 +16,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("overflow-births", births),
     Scenario::new("overflow-books", books).needs(&[HugeTlb]),
     Scenario::new("overflow-lone-death", lone_death).needs(&[HugeTlb]),
+    Scenario::new("overflow-among-thousands", among_thousands).needs(&[HugeTlb]),
     Scenario::new("overflow-kills", kills).needs(&[Memory]),
 ];
 
@@ -111,30 +112,58 @@ fn births(environment: &Environment) -> Result<(), Failure> {
 
 /// Nothing that was counted meanwhile is lost, though most of those who counted it were never told.
 fn books(environment: &Environment) -> Result<(), Failure> {
-    books_after(environment, 10)
+    let tree = last_word::counting_tree(environment)?;
+    let events = books_after(environment, &tree, 10, 0)?;
+    Ok(blame(&events, &tree.truth(), huge_pages::FILE, huge_pages::KEY)?)
 }
 
 /// Only one that was known died, and it counted nothing: those who did were never told, and what
 /// they counted is not called its own.
 fn lone_death(environment: &Environment) -> Result<(), Failure> {
-    books_after(environment, 1)
+    let tree = last_word::counting_tree(environment)?;
+    let events = books_after(environment, &tree, 1, 0)?;
+    Ok(blame(&events, &tree.truth(), huge_pages::FILE, huge_pages::KEY)?)
 }
 
-fn books_after(environment: &Environment, deaths: usize) -> Result<(), Failure> {
+/// In one directory with some thousand cgroups, some of which have children, and with a storm of
+/// births and deaths after it.
+fn among_thousands(environment: &Environment) -> Result<(), Failure> {
     let tree = last_word::counting_tree(environment)?;
+    let many = environment.scale(4_000, 150);
+    for n in 0..many {
+        tree.make(format!("crowd-{n}"))?;
+        if n % 16 == 0 {
+            tree.make(format!("crowd-{n}/child"))?;
+        }
+    }
+    books_after(environment, &tree, 10, many).map(drop)
+}
+
+/// So many of those that were known die meanwhile, and so many are born and die afterwards.
+fn books_after(
+    environment: &Environment,
+    tree: &Tree,
+    deaths: usize,
+    storm: usize,
+) -> Result<Vec<Event>, Failure> {
     let count = |n: usize, of: usize, cgroup: &crate::Cgroup| {
-        if n % (of / 20).max(2) == 1 { huge_pages::refuse(&tree, cgroup, 2) } else { Ok(()) }
+        if n % (of / 20).max(2) == 1 { huge_pages::refuse(tree, cgroup, 2) } else { Ok(()) }
     };
-    let recording = overflow(environment, &tree, last_word::options(), deaths, count)?;
+    let recording = overflow(environment, tree, last_word::options(), deaths, count)?;
+    for n in 0..storm {
+        let cgroup = tree.make(format!("storm-{n}"))?;
+        count(n, storm, &cgroup)?;
+        tree.remove(&cgroup)?;
+    }
     let (file, key) = (huge_pages::FILE, huge_pages::KEY);
     let grown = tree.root().count(file, key)?;
     ensure!(grown > 0, "driver: nothing was counted");
     recording.until_counted(tree.root(), file, key, grown)?;
-    recording.settle(&tree)?;
+    recording.settle(tree)?;
     let (events, _) = recording.stop()?;
     hold_against(&events, &tree.truth())?;
     balance(&events, file, key, grown)?;
-    Ok(blame(&events, &tree.truth(), file, key)?)
+    Ok(events)
 }
 
 /// The same with OOM kills.

@@ -62,8 +62,9 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<()> {
     let mut all = Vec::new();
     for size in SIZES {
         let events = bench.options.events.min(size / 2);
-        let mut tree = Tree::plant(&bench.mount, size, events)?;
         for arm in arms {
+            // Of its own: the kernel keeps what it learned of one that was watched before.
+            let mut tree = Tree::plant(&bench.mount, size, events)?;
             eprintln!("{size} cgroups, {}", arm.name());
             let figures = figures(bench, arm, &mut tree, events)?;
             for Line(label, unit, figure) in LINES {
