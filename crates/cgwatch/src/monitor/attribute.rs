@@ -94,14 +94,14 @@ impl<W: World> Monitor<W> {
             return;
         }
         let dead = self.books.living(account).is_none();
-        let unsure = self.books.get(account).is_some_and(|node| {
+        let itself_may = self.books.get(account).is_some_and(|node| {
             let kin = |f: &File| f.kin.as_ref().is_some_and(|kin| f.file == file && kin.unsure);
             node.files.iter().any(kin)
         });
         let is_member = |loss: &Loss| -> bool {
             let its = loss.file.is_none_or(|lost| lost == file);
             let below = match dead {
-                true => loss.key != account || unsure,
+                true => loss.key != account || itself_may,
                 false => self.account_of(loss, file) == Some(account),
             };
             its && below
@@ -130,12 +130,12 @@ impl<W: World> Monitor<W> {
         let sharers = others.iter().map(|at| n(&losses[*at]));
         let newest = newest.iter().map(|at| n(&self.losses[at - losses.len()]));
         let sharers: IndexSet<u64> = sharers.chain(newest).filter(|n| *n != itself).collect();
-        let others_may = self.rests.contains_key(&account)
+        let unsure = self.rests.contains_key(&account)
             || !self.losses.is_empty()
             || self.misses_births(account)
             || self.misses_files(account, file)
             || self.takes_stranger(account);
-        let alone = sharers.is_empty() && !dead && !others_may;
+        let alone = sharers.is_empty() && !dead && !unsure;
         for &other in others {
             unseen[other].unseen_in = Some(itself);
         }

@@ -11,7 +11,9 @@ const MANY: usize = 1024;
 
 /// What files showed before, of this pass and of the one before.
 #[derive(Debug, Default)]
-pub(crate) struct Unproved([Map<(NodeKey, FileId), Box<[u64]>>; 2]);
+pub(crate) struct Unproved([Pass; 2]);
+
+type Pass = Map<(NodeKey, FileId), Box<[u64]>>;
 
 impl Unproved {
     /// A file of a cgroup without known children showed something new.
