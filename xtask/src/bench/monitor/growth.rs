@@ -138,7 +138,7 @@ fn storm(subject: &mut Subject, tree: &Tree, figures: &mut Figures) -> Result<()
     for _ in 0..STORM / TURN {
         took += tree.bear(TURN)? + tree.bury(TURN)?;
     }
-    let ended = super::nanoseconds(rustix::time::ClockId::Monotonic);
+    let ended = machine::nanoseconds(rustix::time::ClockId::Monotonic);
     let cost = subject.done(expected)?;
     figures.storm_rate = Some(2.0 * STORM as f64 / took.as_secs_f64());
     figures.storm = Some(cost.cpu_ns / STORM as f64);
@@ -152,7 +152,7 @@ fn overflow(subject: &mut Subject, tree: &Tree, figures: &mut Figures) -> Result
     subject.pause()?;
     tree.bear(FLOOD)?;
     tree.bury(FLOOD)?;
-    let resumed = super::nanoseconds(rustix::time::ClockId::Monotonic);
+    let resumed = machine::nanoseconds(rustix::time::ClockId::Monotonic);
     subject.resume()?;
     let cost = subject.done(Expectation::default())?;
     let cgroups = tree.cgroups() as f64;
