@@ -29,5 +29,5 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("mount-calls-as-cgroupfs", calls::as_cgroupfs).needs(&[Fuse]),
     Scenario::new("mount-deeper-than-a-path", deep::deeper_than_a_path).needs(&[Fuse]),
     Scenario::new("mount-poll", kernels_way::poll).needs(&[Fuse]),
-    Scenario::new("mount-without-handles", weaker::without_handles).needs(&[Fuse]).seconds(400),
+    Scenario::new("mount-without-handles", weaker::without_handles).needs(&[Fuse]).seconds(120),
 ];
