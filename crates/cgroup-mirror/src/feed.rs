@@ -239,6 +239,7 @@ impl Feed {
     fn death(&mut self, cgroup: &Cgroup, unseen: &Unseen) {
         let Some(life) = self.lives.remove(&cgroup.n) else { return };
         life.notify_unseen(unseen);
+        self.tell_sharers(&life, unseen);
         // With an amount the removal tells that it became empty, too.
         let amount = unseen.files.iter().any(|(_, amount)| amount.is_some());
         if life.populated || amount || unseen.unseen_in.is_some() {
@@ -255,6 +256,23 @@ impl Feed {
         self.next_step.take();
         // Unless that did it.
         life.node.remove();
+    }
+}
+
+impl Feed {
+    /// An amount that several may have counted stands in the removal of one of them. Whose it was
+    /// nobody knows, so all are told, also those whose removal is still to come.
+    fn tell_sharers(&self, life: &Life, unseen: &Unseen) {
+        if unseen.unseen_in.is_some() {
+            life.notify_all();
+        }
+        let named = unseen.shared_with.iter().filter_map(|n| self.lives.get(n));
+        named.for_each(Life::notify_all);
+        if unseen.shared_count > unseen.shared_with.len() as u64 {
+            let above = life.node.parent().map(|parent| parent.id());
+            let beside = |life: &&Life| life.node.parent().map(|parent| parent.id()) == above;
+            self.lives.values().filter(beside).for_each(Life::notify_all);
+        }
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("mirror-removal-after-change", removal::after_change).needs(&[Fuse, Command]),
     Scenario::new("mirror-removal-reclaimed", removal::reclaimed).needs(&[Fuse, Command, Guest]),
     Scenario::new("mirror-oom-kill", removal::oom_kill).needs(&[Fuse, Command, Memory]),
+    Scenario::new("mirror-kills-at-once", removal::kills_at_once).needs(&[Fuse, Command, Memory]),
     Scenario::new("mirror-controller-off", removal::controller_off).needs(&[Fuse, Command]),
     Scenario::new("mirror-parents", removal::parents).needs(&[Fuse, Command]),
     Scenario::new("mirror-of-the-root", life::of_the_root).needs(&[Fuse, Command]),

@@ -11,7 +11,10 @@ use std::{
 };
 
 use linux_notify::inotify::{Mask, Wd};
-use rustix::fs::{Mode, OFlags};
+use rustix::{
+    fs::{Mode, OFlags},
+    process::Signal,
+};
 
 use super::{Client, Server, client::ONE_WATCH};
 use crate::{
@@ -223,6 +226,36 @@ pub(super) fn oom_kill(environment: &Environment) -> Result<(), Failure> {
         let since = &stage.client.records[before..];
         let told = since.iter().any(|record| record.wd == wd && record.mask == Mask::MODIFY);
         ensure!(told, "nobody was told of the kill: {since:?}");
+    }
+    Ok(())
+}
+
+/// Many killed and removed, innocents among them, before the mirror can look: whose kills they were
+/// only their parent's counters could say, and do not. Each of the killed is told all the same.
+pub(super) fn kills_at_once(environment: &Environment) -> Result<(), Failure> {
+    let mut stage = Stage::set(environment, memory::memory_tree(environment)?)?;
+    for round in 0..environment.scale(10, 2) {
+        let mut all = Vec::new();
+        for number in 0..10 {
+            all.push(stage.watched(&format!("{round}-{number}"), memory::FILE)?);
+        }
+        let before = stage.client.records.len();
+        stage.server.signal(Signal::STOP)?;
+        for (cgroup, _) in &all[..5] {
+            let worker = memory::doomed(cgroup)?;
+            memory::killed(&stage.tree, cgroup, worker)?;
+        }
+        let removed = all.iter().try_for_each(|(cgroup, _)| stage.tree.remove(cgroup));
+        stage.server.signal(Signal::CONT)?;
+        removed?;
+        for (_, wd) in &all {
+            stage.client.until_removed(*wd)?;
+        }
+        for (at, (_, wd)) in all[..5].iter().enumerate() {
+            let mut since = stage.client.records[before..].iter();
+            let told = since.any(|record| record.wd == *wd && record.mask == Mask::MODIFY);
+            ensure!(told, "nobody was told of the kill in {round}-{at}");
+        }
     }
     Ok(())
 }
