@@ -20,6 +20,7 @@ mod deaths;
 mod fake;
 mod files;
 mod hints;
+mod kin;
 mod names;
 mod reading;
 mod reconcile;
