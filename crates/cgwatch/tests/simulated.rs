@@ -167,6 +167,19 @@ fn time_passes_only_while_the_watcher_waits() {
 }
 
 #[test]
+fn the_root_is_dated_too() {
+    let hierarchy = services(Profile::Linux71);
+    hierarchy.advance(Duration::from_secs(1));
+    let mut watcher = watcher(SimWorld::new(Arc::clone(&hierarchy)), Options::new());
+    let mut told = 0;
+    while let Some(event) = watcher.next().unwrap() {
+        assert!(event.time.boot_ns >= 1_000_000_000, "{event:?}");
+        told += 1;
+    }
+    assert_eq!(told, 2, "the root, and that all is told");
+}
+
+#[test]
 fn without_instances_or_watches_it_sweeps_and_says_so() {
     let hierarchy = services(Profile::Linux71);
     let none = Limits { groups: 0, ..Limits::default() };
@@ -217,6 +230,7 @@ fn a_path_is_from_the_root_of_the_simulated_hierarchy() {
     for (path, error) in [("/none", "does not exist"), ("/cgroup.procs", "is not a cgroup")] {
         let found = watcher.add(path.as_ref(), Depth::All).unwrap_err().to_string();
         assert!(found.contains(error), "{found}");
+        assert_eq!((watcher.world().watches(), watcher.usage().watches), (0, 0), "{path}");
     }
     watcher.add("services/".as_ref(), Depth::All).unwrap();
     assert_eq!(watcher.start().roots[0].path.to_str(), Some("/services"));

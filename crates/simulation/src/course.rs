@@ -49,6 +49,8 @@ pub(crate) struct Course {
     pub(crate) events: Vec<Event>,
     /// How many existed at the start, while none of them has been told.
     pub(crate) untold_at_start: usize,
+    /// What all in the watched root had counted before it was watched.
+    pub(crate) history: Vec<u64>,
     /// What the watched root counted in all, when everything had happened.
     pub(crate) last_totals: HashMap<(&'static str, &'static str), u64>,
 }
@@ -132,6 +134,7 @@ impl Course {
             watcher,
             events: Vec::new(),
             untold_at_start: 0,
+            history: Vec::new(),
             last_totals: HashMap::new(),
         })
     }
@@ -161,6 +164,7 @@ impl Course {
             }
             (mover.path_of_watched_root().to_owned(), mover.made.len(), mover.living())
         };
+        self.history = verdict::counted(self);
         self.watcher.add(path.as_ref(), self.plan.depth).map_err(broken)?;
         let mut mover = self.mover.lock();
         mover.moves = 0;

@@ -3,16 +3,15 @@
 //! Every act is one that a host allows anyone; what the rules of cgroup v2 refuse does not happen.
 //! What really happened is asked of the simulator afterwards, not of this.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+mod shared;
+
+use std::collections::HashSet;
 
 use cgroup_sim::{Event, Hierarchy};
-use cgwatch::Driver;
 use fastrand::Rng;
 use kernfs::{Access, File, Pin};
 
+pub(crate) use self::shared::Shared;
 use crate::{neighbour::Neighbour, plan::Plan};
 
 /// Few names, so that paths are borne again and again.
@@ -21,9 +20,6 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 const MOST_ALIVE: usize = 40;
 const COUNTED: [Event; 5] =
     [Event::MemoryHigh, Event::MemoryMax, Event::MemoryOom, Event::MemoryLow, Event::PidsMax];
-
-/// A monitor that makes more calls in one run does not come to an end.
-const MOST_CALLS: u64 = 5_000_000;
 
 /// A cgroup that was made.
 #[derive(Debug)]
@@ -51,6 +47,8 @@ enum Held {
 /// Makes things happen.
 pub(crate) struct Mover {
     pub(crate) rng: Rng,
+    /// Which notifications are lost.
+    losses: Rng,
     plan: Plan,
     pub(crate) made: Vec<Made>,
     living: Vec<usize>,
@@ -72,36 +70,6 @@ pub(crate) struct Mover {
     pub(crate) written: Option<Vec<String>>,
 }
 
-/// The mover, shared by the run and by the world that it moves.
-#[derive(Clone)]
-pub(crate) struct Shared(Arc<Mutex<Mover>>);
-
-impl Shared {
-    pub(crate) fn new(mover: Mover) -> Self {
-        Self(Arc::new(Mutex::new(mover)))
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Mover> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Driver for Shared {
-    fn between_calls(&mut self, hierarchy: &Hierarchy) {
-        let mut mover = self.lock();
-        mover.calls += 1;
-        assert!(mover.calls < MOST_CALLS, "the monitor does not come to an end");
-        if mover.moves > 0 && mover.one_in_drawn() {
-            mover.moves -= 1;
-            mover.act(hierarchy);
-        }
-    }
-
-    fn watches_births_in(&mut self, directory: u64) {
-        self.lock().watched.insert(directory);
-    }
-}
-
 impl Mover {
     /// In a hierarchy with a cgroup `/top` below whose root everything happens.
     pub(crate) fn new(rng: Rng, plan: &Plan, hierarchy: &Hierarchy, keep_journal: bool) -> Self {
@@ -115,8 +83,10 @@ impl Mover {
             tasks: Vec::new(),
             was_populated: false,
         };
+        let losses = Rng::with_seed(!rng.get_seed());
         let mut mover = Self {
             rng,
+            losses,
             plan: plan.clone(),
             made: vec![root],
             living: vec![0],
@@ -253,7 +223,7 @@ impl Mover {
         let id = hierarchy.mkdir(&path).ok()?;
         self.note(|| format!("mkdir {path} {id}"));
         let announced = self.hears_of_all || self.watched.contains(&self.made[parent].id);
-        if self.rng.u32(0..4) == 0 {
+        if self.rng.u32(0..4) < 2 {
             self.neighbour.watch(hierarchy, &path, id);
         }
         self.made[parent].children += 1;
@@ -368,6 +338,10 @@ impl Mover {
         let controller = ["memory", "pids", "io"][self.rng.usize(0..3)];
         let sign = if self.rng.bool() { '+' } else { '-' };
         self.write(hierarchy, at, "cgroup.subtree_control", &format!("{sign}{controller}"));
+        if sign == '-' && self.acts.is_multiple_of(2) {
+            // On again before anybody can look.
+            self.write(hierarchy, at, "cgroup.subtree_control", &format!("+{controller}"));
+        }
     }
 
     fn remount(&mut self, hierarchy: &Hierarchy) {

@@ -8,7 +8,10 @@ use fsnotify::{
     inotify::{InitFlags, Inotify, WatchMask, records},
 };
 
-/// An inotify instance of its own, with watches on `cgroup.events` of some cgroups.
+/// What it watches of a cgroup.
+const FILES: [&str; 2] = ["cgroup.events", "memory.events"];
+
+/// An inotify instance of its own, with watches on files of some cgroups.
 pub(crate) struct Neighbour {
     inotify: Option<Inotify>,
     watched: HashMap<i32, u64>,
@@ -22,12 +25,14 @@ impl Neighbour {
         Self { inotify: inotify.ok(), watched: HashMap::new(), told: Vec::new() }
     }
 
-    /// Watches a cgroup's file.
+    /// Watches a cgroup's files.
     pub(crate) fn watch(&mut self, hierarchy: &Hierarchy, path: &str, id: u64) {
         let Some(inotify) = &self.inotify else { return };
-        let file = format!("{path}/cgroup.events");
-        if let Ok(wd) = hierarchy.mount().watch(inotify, file, WatchMask::DELETE_SELF) {
-            self.watched.insert(wd, id);
+        for file in FILES {
+            let file = format!("{path}/{file}");
+            if let Ok(wd) = hierarchy.mount().watch(inotify, file, WatchMask::DELETE_SELF) {
+                self.watched.insert(wd, id);
+            }
         }
     }
 

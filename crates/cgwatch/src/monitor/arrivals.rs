@@ -136,6 +136,13 @@ impl<W: World> Monitor<W> {
                 if is { Found::Known } else { Found::New }
             }
         };
+        let told = match known {
+            None => ahead != Ahead::NO,
+            Some(_) => found != Found::Known,
+        };
+        if records.begin_with_death() && !told {
+            self.note_stranger(dir);
+        }
         let (unnamed, ahead) = match self.marked {
             true => {
                 // The record of its death will name it.
@@ -162,6 +169,14 @@ impl<W: World> Monitor<W> {
         match found {
             Found::New => self.adopt(dir, name, handle, stat, ahead),
             _ => self.world.close(handle),
+        }
+    }
+
+    /// One died in a directory of which nothing was ever told. If that was just found, it may have been
+    /// born before the watch was set, and have counted since.
+    fn note_stranger(&mut self, dir: NodeKey) {
+        if let Some(node) = self.books.get_mut(dir) {
+            node.flags.had_stranger |= node.born_ns >= self.before_ns;
         }
     }
 

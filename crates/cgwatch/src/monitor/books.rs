@@ -43,7 +43,7 @@ pub(crate) struct Node {
     next: Option<NodeKey>,
     previous: Option<NodeKey>,
     pub(crate) name: Box<[u8]>,
-    /// When it was found (boot time); for one that existed at the start 0.
+    /// When it was found (boot time).
     pub(crate) born_ns: u64,
     /// When its files were last read, and at last when its removal was learned.
     pub(crate) read_ns: u64,

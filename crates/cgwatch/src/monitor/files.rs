@@ -120,6 +120,12 @@ impl<W: World> Monitor<W> {
             self.count(parent, file, (0, &[]), (schema, &total));
         }
         if settled {
+            // What it shows is its baseline, but its parent may count it only now.
+            let counted = total.iter().any(|value| *value != 0);
+            if let Some(parent) = parent.filter(|_| counted).and_then(|key| self.books.get_mut(key))
+            {
+                parent.flags.had_stranger = true;
+            }
             let told = ToldFile { file, schema, total, own: None, added: true, lost: None };
             self.untold.told_mut(key).files.push(told);
             self.untold.touch(&mut self.books, key);

@@ -16,8 +16,6 @@ mod attribute;
 mod books;
 mod cancelled;
 mod deaths;
-#[cfg(test)]
-mod fake;
 mod files;
 mod hints;
 mod kin;
@@ -29,8 +27,6 @@ mod schema;
 mod settle;
 mod sweep;
 mod tell;
-#[cfg(test)]
-mod tests;
 mod unproved;
 mod untold;
 
@@ -107,6 +103,8 @@ pub(crate) struct Monitor<W: World> {
     telling: Vec<EventKind>,
     seq: u64,
     now_ns: u64,
+    /// When the last pass began.
+    before_ns: u64,
     unix_offset_ns: i64,
     watch_limit_told: bool,
     /// What is found now existed at the start.
@@ -151,6 +149,7 @@ impl<W: World> Monitor<W> {
             telling: Vec::new(),
             seq: 0,
             now_ns: 0,
+            before_ns: 0,
             unix_offset_ns: 0,
             watch_limit_told: false,
             taking_baseline: false,
@@ -183,6 +182,7 @@ impl<W: World> Monitor<W> {
 
     /// Takes in everything that is known now.
     pub(crate) fn update(&mut self) -> Result<(), Error> {
+        self.before_ns = self.now_ns;
         self.look_at_clock();
         self.drain()?;
         self.take_in();
@@ -308,25 +308,6 @@ impl<W: World> Monitor<W> {
             unwatched: if self.notified { self.books.unwatched() } else { self.books.alive() },
             pending: self.untold.len(),
         }
-    }
-
-    #[cfg(test)]
-    fn dump(&self) -> Vec<String> {
-        self.books
-            .iter()
-            .map(|(k, n)| {
-                format!(
-                    "{k:?} id {} dead {} kin {} files {:?}",
-                    n.id,
-                    n.flags.dead,
-                    n.flags.has_kin,
-                    n.files
-                        .iter()
-                        .map(|f| (f.file, f.present, f.total.clone(), f.kin.clone()))
-                        .collect::<Vec<_>>()
-                )
-            })
-            .collect()
     }
 
     /// The watched roots with their ids.

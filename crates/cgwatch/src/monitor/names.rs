@@ -72,6 +72,11 @@ impl Records {
         Self { first_is_birth: birth, last_is_birth: birth, births: u32::from(birth) }
     }
 
+    /// They begin with the death of one that was born before the directory was watched, or is told.
+    pub(crate) fn begin_with_death(self) -> bool {
+        !self.first_is_birth
+    }
+
     pub(crate) fn push(&mut self, birth: bool) {
         self.last_is_birth = birth;
         self.births += u32::from(birth);

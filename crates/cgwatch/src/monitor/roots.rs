@@ -60,6 +60,7 @@ impl<W: World> Monitor<W> {
         let n = self.books.next_instance();
         let mut node = Node::new(n, stat.id, number, self.now_ns);
         node.flags.existing = true;
+        node.born_ns = self.now_ns;
         let key = self.books.insert_apart(node);
         self.root_ids.push(stat.id);
         let file_path = file_path.to_owned();

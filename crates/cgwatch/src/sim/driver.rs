@@ -16,6 +16,12 @@ pub trait Driver: Send {
         let _ = directory;
     }
 
+    /// Whether the notification of a change that the watcher is about to read is lost. That is not
+    /// what a kernel does to one that was queued; but what is counted must not depend on any of them.
+    fn loses_a_change(&mut self) -> bool {
+        false
+    }
+
     /// When it wants to act next while the watcher waits (virtual time, nanoseconds). `None`: never.
     fn next_ns(&mut self) -> Option<u64> {
         None

@@ -256,7 +256,9 @@ impl World for SimWorld {
             for record in records(&self.notifications[..read]) {
                 let name = record.name.unwrap_or_default();
                 let told = Notification::of_inotify(record.wd, record.mask.bits(), name);
-                if let Some(notification) = told {
+                let Some(notification) = told else { continue };
+                let changed = matches!(notification, Notification::Modified(_));
+                if !changed || !self.driver.loses_a_change() {
                     each(notification);
                 }
             }

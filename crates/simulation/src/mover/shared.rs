@@ -1,0 +1,46 @@
+//! The mover as the driver of the monitor's world: between any two calls it may act.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cgroup_sim::Hierarchy;
+use cgwatch::Driver;
+
+use super::Mover;
+
+/// A monitor that makes more calls in one run does not come to an end.
+const MOST_CALLS: u64 = 5_000_000;
+
+/// The mover, shared by the run and by the world that it moves.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Mutex<Mover>>);
+
+impl Shared {
+    pub(crate) fn new(mover: Mover) -> Self {
+        Self(Arc::new(Mutex::new(mover)))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Mover> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Driver for Shared {
+    fn between_calls(&mut self, hierarchy: &Hierarchy) {
+        let mut mover = self.lock();
+        mover.calls += 1;
+        assert!(mover.calls < MOST_CALLS, "the monitor does not come to an end");
+        if mover.moves > 0 && mover.one_in_drawn() {
+            mover.moves -= 1;
+            mover.act(hierarchy);
+        }
+    }
+
+    fn loses_a_change(&mut self) -> bool {
+        let mut mover = self.lock();
+        mover.plan.loses_changes && mover.losses.u32(0..3) == 0
+    }
+
+    fn watches_births_in(&mut self, directory: u64) {
+        self.lock().watched.insert(directory);
+    }
+}
