@@ -14,6 +14,7 @@ mod failure;
 mod holding;
 mod huge_pages;
 mod json;
+mod mounts;
 mod process;
 mod recording;
 mod scenario;

@@ -8,12 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    mount::{UnmountFlags, unmount},
-    process::{Pid, Signal, kill_process},
-};
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Cgroup, Descriptors, Environment, Failure, Tree, descriptors, resident};
+use crate::{Cgroup, Descriptors, Environment, Failure, Tree, descriptors, mounts, resident};
 
 const NAME: &str = "cgwatch-mirror-";
 
@@ -28,7 +25,7 @@ impl Server {
     /// Mirrors a tree at a new directory.
     pub(super) fn start(environment: &Environment, tree: &Tree) -> Result<Self, Failure> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        clear_orphans(&environment.scratch);
+        mounts::clear_orphans(&environment.scratch, NAME);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{NAME}{}-{number}", std::process::id());
         let directory = environment.scratch.join(name);
@@ -130,23 +127,6 @@ impl Drop for Server {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
-        clear(&self.directory);
-    }
-}
-
-/// Takes away what a killed server left at a directory, and that.
-fn clear(directory: &Path) {
-    let _ = unmount(directory, UnmountFlags::DETACH | UnmountFlags::FORCE);
-    let _ = fs::remove_dir(directory);
-}
-
-/// Those of drivers that were killed, and their servers with them.
-fn clear_orphans(scratch: &Path) {
-    for entry in fs::read_dir(scratch).into_iter().flatten().map_while(Result::ok) {
-        let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix(NAME)?.split('-').next());
-        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            clear(&entry.path());
-        }
+        mounts::clear(&self.directory);
     }
 }

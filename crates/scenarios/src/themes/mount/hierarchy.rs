@@ -15,7 +15,9 @@ use kernfs::{Attribute, Node, Operation, Options, SystemCalls, Tree};
 use kernfs_fuse::{Mount, Weakness};
 use rustix::{io::Errno, thread::CapabilitySet};
 
-use crate::{Environment, Failure};
+use crate::{Environment, Failure, mounts};
+
+const NAME: &str = "cgwatch-mount-";
 
 /// The files of each directory.
 pub(crate) const FILES: [&str; 3] = ["cgroup.events", "memory.events", "cgroup.procs"];
@@ -86,7 +88,8 @@ impl Hierarchy {
     pub(crate) fn mount(environment: &Environment) -> Result<Self, Failure> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("cgwatch-mount-{}-{number}", std::process::id());
+        mounts::clear_orphans(&environment.scratch, NAME);
+        let name = format!("{NAME}{}-{number}", std::process::id());
         let path = environment.scratch.join(name);
         fs::create_dir(&path).map_err(Failure::driver("make", &path))?;
         let calls = Arc::new(Calls { stored: Arc::default() });
