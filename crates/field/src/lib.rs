@@ -39,6 +39,20 @@ pub fn now() -> u64 {
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
+/// What is to be played in a guest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// One after the other, each before all rivals.
+    pub stages: Vec<Stage>,
+    /// Or the name of one that cannot be run, and why.
+    pub rivals: Vec<Result<Rival, (String, String)>>,
+}
+
+impl Plan {
+    /// Where the guest has it.
+    pub const PATH: &str = "/field/plan.json";
+}
+
 /// What came of one rival before one number of cgroups.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entry {
@@ -50,6 +64,19 @@ pub struct Entry {
     pub cgroups: usize,
     /// What it did, or why it could not be run.
     pub result: Result<Run, String>,
+}
+
+impl Entry {
+    /// Plays a script before a rival, unless that cannot be run.
+    #[must_use]
+    pub fn new(stage: &Stage, rival: Result<&Rival, &(String, String)>) -> Self {
+        let (name, result) = match rival {
+            Ok(rival) => (&rival.name, stage.play(rival).map_err(|error| format!("{error:#}"))),
+            Err((name, reason)) => (name, Err(reason.clone())),
+        };
+        let Stage { script, cgroups, .. } = *stage;
+        Self { script, rival: name.clone(), cgroups, result }
+    }
 }
 
 /// What a rival that ran did and cost.

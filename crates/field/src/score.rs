@@ -6,10 +6,10 @@
 //! * A **removal** is delivered by the first `removed` of its path that is not taken by an earlier
 //!   removal. One more after all that happened so far is **duplicated**, if the path was ever
 //!   removed, else **invented**: it was said of a cgroup that lives.
-//! * **Kills** are summed over the cgroups of the script: fewer than there were are lost, more are
-//!   invented.
+//! * **Kills** are summed over the cgroups of the script, the newborn ones apart: fewer than there
+//!   were are lost, more are invented.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -64,8 +64,10 @@ pub struct Score {
     pub duplicated: usize,
     /// Removals said of what lives.
     pub invented: usize,
-    /// OOM kills.
+    /// OOM kills in cgroups that were there when it started.
     pub kills: Share,
+    /// OOM kills in cgroups that were made later.
+    pub newborn_kills: Share,
     /// Kills said that did not happen.
     pub invented_kills: u64,
     /// Of changes.
@@ -84,12 +86,14 @@ impl Score {
         let deeds = truth.by_cgroup();
         let mut changes: HashMap<&str, Vec<u64>> = HashMap::new();
         let mut removals: HashMap<&str, Vec<u64>> = HashMap::new();
-        let mut kills = 0;
+        let mut kills: HashMap<&str, u64> = HashMap::new();
         for heard in heard {
             match &heard.said {
                 Said::Changed(path) => changes.entry(path).or_default().push(heard.at),
                 Said::Removed(path) => removals.entry(path).or_default().push(heard.at),
-                Said::Killed(path, number) if !truth.unscored.contains(path) => kills += number,
+                Said::Killed(path, number) if !truth.unscored.contains(path) => {
+                    *kills.entry(path).or_default() += number;
+                }
                 Said::Ready | Said::Killed(..) => {}
             }
         }
@@ -103,10 +107,11 @@ impl Score {
                 score.invented += said.len();
             }
         }
-        score.kills.of = truth.deeds.iter().filter(|deed| deed.what == What::Killed).count();
-        let happened = score.kills.of as u64;
-        score.kills.delivered = kills.min(happened) as usize;
-        score.invented_kills = kills.saturating_sub(happened);
+        for newborn in [false, true] {
+            score.judge_kills(truth, newborn, &kills);
+        }
+        let elsewhere = kills.iter().filter(|(cgroup, _)| !has_kill(truth, cgroup));
+        score.invented_kills += elsewhere.map(|(_, number)| number).sum::<u64>();
         score.change_latency = latency(waits.changes);
         score.removal_latency = latency(waits.removals);
         score
@@ -115,8 +120,23 @@ impl Score {
     /// How much of what happened was not told, or not yet.
     #[must_use]
     pub fn missed(&self) -> usize {
-        let shares = [self.changes, self.newborn_changes, self.removals, self.newborn_removals];
-        shares.iter().chain([&self.kills]).map(|share| share.missed()).sum()
+        let told = [self.changes, self.removals, self.kills];
+        let newborn = [self.newborn_changes, self.newborn_removals, self.newborn_kills];
+        told.iter().chain(&newborn).map(|share| share.missed()).sum()
+    }
+
+    fn judge_kills(&mut self, truth: &Truth, newborn: bool, said: &HashMap<&str, u64>) {
+        let killed: Vec<_> = truth
+            .deeds
+            .iter()
+            .filter(|deed| deed.what == What::Killed && deed.newborn == newborn)
+            .collect();
+        let cgroups: HashSet<&str> = killed.iter().map(|deed| deed.cgroup.as_str()).collect();
+        let told: u64 = cgroups.iter().filter_map(|cgroup| said.get(cgroup)).sum();
+        let happened = killed.len() as u64;
+        let share = if newborn { &mut self.newborn_kills } else { &mut self.kills };
+        *share = Share { delivered: told.min(happened) as usize, of: killed.len() };
+        self.invented_kills += told.saturating_sub(happened);
     }
 
     fn judge_changes(
@@ -174,6 +194,10 @@ impl Score {
             share.add(place < delivered);
         }
     }
+}
+
+fn has_kill(truth: &Truth, cgroup: &str) -> bool {
+    truth.deeds.iter().any(|deed| deed.what == What::Killed && deed.cgroup == cgroup)
 }
 
 /// In nanoseconds.
@@ -317,6 +341,16 @@ mod tests {
         assert_eq!(score(&[killed(250, "/g/b", 1)]), (share(1, 2), 0));
         assert_eq!(score(&[killed(250, "/g/b", 3)]), (share(2, 2), 1));
         assert_eq!(score(&[killed(250, "/g", 2)]), (share(0, 2), 0), "the sum above");
+        assert_eq!(score(&[killed(250, "/g/c", 1)]), (share(0, 2), 1), "where nobody was killed");
+    }
+
+    #[test]
+    fn kills_of_newborns_do_not_stand_for_others() {
+        let mut truth = truth(&[("/g/a", What::Killed, 100), ("/g/b", What::Killed, 200)]);
+        truth.deeds[1].newborn = true;
+        let score = Score::new(&truth, &[killed(250, "/g/b", 2)]);
+        assert_eq!((score.kills, score.newborn_kills), (share(0, 1), share(1, 1)));
+        assert_eq!((score.invented_kills, score.missed()), (1, 1));
     }
 
     #[test]

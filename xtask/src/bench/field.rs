@@ -1,85 +1,166 @@
 //! `cargo xtask bench field`: cgwatch and every rival before the same script, in one run.
 //!
-//! The script, its driver and its score are the crate `field`. [`contenders`] builds or installs
-//! who is to run, [`table`] and [`plot`] show what came of it. Whoever cannot be run is told with
-//! the reason.
+//! The scripts, their driver and the score are the crate `field`. [`contenders`] builds or installs
+//! who is to run, [`mod@guest`] has the script with memory limits played in a guest, [`table`] and
+//! [`plot`] show what came of it. Whoever cannot be run is told with the reason.
 
 mod contenders;
+mod guest;
 mod plot;
 mod table;
 
-use std::fs;
 use std::path::PathBuf;
+use std::{fs, io};
 
 use anyhow::{Context as _, Result};
 use field::{Entry, Script, Stage};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::machine::{cgroups, compile};
+use super::machine::{cgroups, compile, compile_file};
 use crate::workspace;
 use contenders::Contender;
 
 /// Before whom, and how much of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// Run only one of the two, and show what the last run of the other found.
+    #[arg(long)]
+    part: Option<Part>,
     /// How many cgroups are watched, one run of everything for each number.
     #[arg(long, value_delimiter = ',', default_values_t = [10, 1_000, 10_000])]
     cgroups: Vec<usize>,
     /// How many of them change, are newborn, and are removed one by one, at most.
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 500)]
     few: usize,
+    /// How many cgroups are watched in the guest, where memory runs out.
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 200])]
+    guest: Vec<usize>,
+    /// How many of them, and as many newborn ones, have a process killed for memory.
+    #[arg(long, default_value_t = 50)]
+    kills: usize,
+    /// The kernel of the guest.
+    #[arg(long, default_value = "6.12")]
+    series: String,
     /// Only those whose name contains one of these.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Write the results to `docs/` instead of `target/field/`.
+    /// Write the results to `docs/` as well.
     #[arg(long)]
     keep: bool,
 }
 
-/// All that was found out.
-#[derive(Debug, Default)]
-struct Results {
+/// What can be run apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// On this machine.
+    Native,
+    /// Memory limits, in a guest.
+    Guest,
+    /// Nothing: show what was found before.
+    None,
+}
+
+/// What was found out on this machine.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Native {
+    date: String,
+    machine: String,
     /// What the host does alone, for each number of cgroups.
     alone: Vec<(usize, field::Host)>,
-    native: Vec<Entry>,
+    entries: Vec<Entry>,
+}
+
+/// What was found out in a guest.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Guest {
+    date: String,
+    /// Of its kernel.
+    release: String,
+    entries: Vec<Entry>,
+}
+
+/// All that was found out.
+#[derive(Debug)]
+struct Results {
+    native: Native,
+    guest: Guest,
 }
 
 pub(crate) fn task(options: &Options) -> Result<()> {
-    let contenders = contenders::all(&options.only)?;
-    let mut results = Results::default();
+    let contenders = contenders::all(&options.only);
+    let wanted = |part| options.part.is_none_or(|only| only == part);
+    fs::create_dir_all(scratch())?;
+    if wanted(Part::Native) {
+        keep("native.json", &native(options, &contenders)?)?;
+    }
+    if wanted(Part::Guest) {
+        eprintln!("in a guest");
+        let found = guest::run(&options.series, &options.guest, options.kills, &contenders)?;
+        for entry in &found.entries {
+            eprintln!("  {}: {}", entry.cgroups, table::line(entry));
+        }
+        keep("guest.json", &found)?;
+    }
+    let results = Results { native: kept("native.json")?, guest: kept("guest.json")? };
+    let text = table::render(&results)?;
+    let picture = plot::draw(&results.native)?;
+    println!("{text}");
+    let docs = options.keep.then(|| workspace::root().join("docs"));
+    for folder in std::iter::once(scratch()).chain(docs) {
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("field.md"), &text)?;
+        fs::write(folder.join("field.svg"), &picture)?;
+        println!("written to {}", folder.display());
+    }
+    Ok(())
+}
+
+fn native(options: &Options, contenders: &[Contender]) -> Result<Native> {
+    let mut found = Native { date: today(), machine: machine()?, ..Native::default() };
     for &number in &options.cgroups {
         let stage = Stage {
             script: Script::Native,
             mount: cgroups()?,
-            residents: compile("residents")?,
+            residents: residents()?,
             fork: compile("fork")?,
             cgroups: number,
             few: options.few,
         };
         eprintln!("{number} cgroups");
-        results.alone.push((number, stage.alone()?));
-        for contender in &contenders {
-            let entry = run(&stage, contender);
+        found.alone.push((number, stage.alone()?));
+        for contender in contenders {
+            let entry = contender.play(&stage);
             eprintln!("  {}", table::line(&entry));
-            results.native.push(entry);
+            found.entries.push(entry);
         }
     }
-    let folder = if options.keep { workspace::root().join("docs") } else { scratch() };
-    fs::create_dir_all(&folder)?;
-    let text = table::render(&results, &contenders)?;
-    fs::write(folder.join("field.md"), &text)?;
-    fs::write(folder.join("field.svg"), plot::draw(&results)?)?;
-    println!("{text}");
-    println!("written to {}", folder.display());
-    Ok(())
+    Ok(found)
 }
 
-fn run(stage: &Stage, contender: &Contender) -> Entry {
-    let rival = contender.rival.as_ref().map_err(|reason| format!("{reason:#}"));
-    let result = rival.and_then(|rival| stage.play(rival).map_err(|error| format!("{error:#}")));
-    Entry { script: stage.script, rival: contender.name.to_owned(), cgroups: stage.cgroups, result }
+fn keep(name: &str, found: &impl Serialize) -> Result<()> {
+    Ok(fs::write(scratch().join(name), serde_json::to_string(found)?)?)
 }
 
-/// Where results go that are not to be kept.
+/// What an earlier run found; nothing if there was none.
+fn kept<T: Default + DeserializeOwned>(name: &str) -> Result<T> {
+    match fs::read_to_string(scratch().join(name)) {
+        Ok(text) => serde_json::from_str(&text).with_context(|| name.to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `residents`, static: it runs in guests, too.
+fn residents() -> Result<PathBuf> {
+    let source = workspace::root().join("xtask/bench/residents.c");
+    compile_file(&source, ["-static", "-Wall", "-Wextra", "-Werror"])
+}
+
+fn today() -> String {
+    jiff::Timestamp::now().strftime("%F").to_string()
+}
+
+/// Where results are kept for the next run.
 fn scratch() -> PathBuf {
     workspace::target().join("field")
 }

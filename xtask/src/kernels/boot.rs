@@ -30,8 +30,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) kernel: Kernel,
     pub(crate) initramfs: PathBuf,
     pub(crate) accelerator: &'a str,
-    /// Glob of the scenarios to run.
-    pub(crate) scenario: &'a str,
+    /// What the guest is to do: the arguments of its first process.
+    pub(crate) arguments: &'a str,
     pub(crate) limit: Duration,
     pub(crate) show_console: bool,
 }
@@ -101,7 +101,7 @@ impl Machine<'_> {
             .arg("-initrd")
             .arg(&self.initramfs)
             .arg("-append")
-            .arg(format!("{COMMAND_LINE} -- --only={}", self.scenario))
+            .arg(format!("{COMMAND_LINE} -- {}", self.arguments))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         command

@@ -1,5 +1,6 @@
 //! What runs inside a guest: static programs, packed into an initramfs.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -34,45 +35,66 @@ pub(crate) struct Programs {
 /// They do not build, or are not static.
 pub(crate) fn build() -> Result<Programs> {
     println!("building the guest's programs");
+    let [init, command] = compile([("scenarios", "guest-init"), ("cgwatch-cli", "cgwatch")])?;
+    Ok(Programs { init, command })
+}
+
+/// Builds programs, each of a package, for a guest.
+///
+/// # Errors
+/// They do not build, or are not static.
+pub(crate) fn compile<const N: usize>(programs: [(&str, &str); N]) -> Result<[PathBuf; N]> {
     let folder = workspace::target().join("guest");
+    let wanted = programs.iter().flat_map(|(package, bin)| ["--package", package, "--bin", bin]);
     process::run(
         process::cargo()
             .args(["build", "--locked", "--quiet", "--target", TARGET, "--profile", PROFILE])
-            .args(["--package", "scenarios", "--bin", "guest-init"])
-            .args(["--package", "cgwatch-cli", "--bin", "cgwatch"])
+            .args(wanted)
             .arg("--target-dir")
             .arg(&folder)
             .envs(CHECKED)
             .env("RUSTFLAGS", "-C target-feature=+crt-static"),
     )?;
-    let built = |name| folder.join(TARGET).join(PROFILE).join(name);
-    let programs = Programs { init: built("guest-init"), command: built("cgwatch") };
-    for program in [&programs.init, &programs.command] {
-        let headers = process::read(
-            Command::new("readelf").args(["--program-headers", "--wide"]).arg(program),
-        )?;
-        // What needs a dynamic loader names it, and a guest has none.
-        if headers.lines().any(|line| line.trim_start().starts_with("INTERP")) {
+    let built = programs.map(|(_, name)| folder.join(TARGET).join(PROFILE).join(name));
+    for program in &built {
+        if !is_static(program)? {
             bail!("{} is not static", program.display());
         }
     }
-    Ok(programs)
+    Ok(built)
 }
 
-/// Packs the initramfs for this kernel.
-pub(crate) fn pack(kernel: &Kernel, programs: &Programs) -> Result<PathBuf> {
+/// What needs a dynamic loader names it, and a guest has none.
+pub(crate) fn is_static(program: &Path) -> Result<bool> {
+    let mut readelf = Command::new("readelf");
+    let headers = process::read(readelf.args(["--program-headers", "--wide"]).arg(program))?;
+    Ok(!headers.lines().any(|line| line.trim_start().starts_with("INTERP")))
+}
+
+/// A file of the host, and its path in the guest.
+pub(crate) type Packed = (PathBuf, String);
+
+/// Packs the initramfs for this kernel, with more files if wanted.
+pub(crate) fn pack(kernel: &Kernel, programs: &Programs, more: &[Packed]) -> Result<PathBuf> {
     let staged = kernel.folder.join("root");
-    let mut names = vec!["init", "bin", "bin/cgwatch"];
-    fs::create_dir_all(staged.join("bin"))?;
-    copy(&programs.init, &staged.join("init"))?;
-    copy(&programs.command, &staged.join("bin/cgwatch"))?;
-    if let Some(module) = &kernel.module {
-        names.extend(["modules", "modules/fuse.ko"]);
-        fs::create_dir_all(staged.join("modules"))?;
-        copy(module, &staged.join("modules/fuse.ko"))?;
+    let mut files = vec![
+        (programs.init.clone(), "init".to_owned()),
+        (programs.command.clone(), "bin/cgwatch".to_owned()),
+    ];
+    files.extend(kernel.module.clone().map(|module| (module, "modules/fuse.ko".to_owned())));
+    files.extend_from_slice(more);
+    // Directories stand before what is in them.
+    let mut names = BTreeSet::new();
+    for (from, to) in &files {
+        let target = staged.join(to);
+        let above: Vec<_> = Path::new(to).ancestors().skip(1).collect();
+        fs::create_dir_all(target.parent().unwrap_or(&staged))?;
+        copy(from, &target)?;
+        names.insert(to.as_str());
+        names.extend(above.into_iter().filter_map(Path::to_str).filter(|name| !name.is_empty()));
     }
     let initramfs = kernel.folder.join("initramfs.gz");
-    archive(&staged, &names, &initramfs)?;
+    archive(&staged, &names.into_iter().collect::<Vec<_>>(), &initramfs)?;
     fs::remove_dir_all(&staged)?;
     Ok(initramfs)
 }

@@ -14,13 +14,15 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, bail, ensure};
 
 use crate::debian::{self, Tool};
 use archive::{Archive, Offer};
 use boot::Machine;
 use protocol::{Report, Verdict};
 use series::Series;
+
+pub(crate) use guest::{Packed, compile, is_static};
 
 /// What the matrix needs installed.
 pub(crate) const TOOLS: [Tool; 5] =
@@ -111,6 +113,37 @@ pub(crate) fn task(options: &Options) -> Result<ExitCode> {
     Ok(if good && !matrix.runs.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Runs one program in a guest of this series, with these files; the kernel's release, and what the
+/// program wrote, line by line. [`TOOLS`] must be there.
+///
+/// # Errors
+/// The kernel cannot be had, or the program failed.
+pub(crate) fn run_program(
+    series: &str,
+    program: &str,
+    files: &[Packed],
+    limit: Duration,
+) -> Result<(String, Vec<String>)> {
+    let programs = guest::build()?;
+    let archive = Archive::open()?;
+    let series = series.parse::<Series>().map_err(Error::msg)?;
+    let Offer::Kernel(package) = archive.newest(series)? else {
+        bail!("Debian no longer ships a kernel of {series}");
+    };
+    let kernel = archive.provide(series, &package)?;
+    let machine = Machine {
+        initramfs: guest::pack(&kernel, &programs, files)?,
+        kernel,
+        accelerator: "tcg",
+        arguments: &format!("--run={program}"),
+        limit,
+        show_console: false,
+    };
+    let report = machine.run()?;
+    ensure!(report.is_good(), "{program} in a guest with Linux {series}: {report:?}");
+    Ok((report.release.unwrap_or_default(), report.said))
+}
+
 /// Runs the matrix and prints its table. [`TOOLS`] must be there.
 ///
 /// # Errors
@@ -139,10 +172,10 @@ pub(crate) fn run(options: &Options) -> Result<Matrix> {
             }
         };
         let machine = Machine {
-            initramfs: guest::pack(&kernel, &programs)?,
+            initramfs: guest::pack(&kernel, &programs, &[])?,
             kernel,
             accelerator: &options.accel,
-            scenario: &options.scenario,
+            arguments: &format!("--only={}", options.scenario),
             limit: Duration::from_secs(60 * options.minutes),
             show_console: options.console,
         };

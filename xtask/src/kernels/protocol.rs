@@ -28,6 +28,8 @@ pub(crate) struct Report {
     pub(crate) took: Duration,
     /// What is wrong with the report itself.
     pub(crate) flaw: Option<String>,
+    /// Lines of a program that was run in it.
+    pub(crate) said: Vec<String>,
     begun: Option<(String, Instant)>,
     ended: bool,
 }
@@ -56,7 +58,7 @@ impl Report {
             [Some(word), ..] if word.starts_with("CGWATCH-") => {
                 self.flaw = Some(format!("not understood: {line}"));
             }
-            _ => {}
+            _ => self.said.push(line.trim_end().to_owned()),
         }
         None
     }

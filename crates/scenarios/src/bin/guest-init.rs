@@ -10,6 +10,9 @@
 //! CGWATCH-END how-many
 //! ```
 //!
+//! With `--run=PROGRAM` that is run instead of the scenarios, under its own name; its standard output
+//! goes to the same port.
+//!
 //! The first result, [`BOOT`], says whether the guest offers what the scenarios count on. A guest
 //! that ends without `CGWATCH-END` has failed, whatever it said before.
 
@@ -19,7 +22,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use globset::Glob;
 use rustix::fs::OFlags;
@@ -65,9 +68,38 @@ fn run_guest() -> Result<()> {
         prepare().map_or_else(|error| Outcome::Fail(error.to_string()), |()| Outcome::Pass);
     report(&mut results, BOOT, &prepared)?;
 
+    let count = match argument("--run=") {
+        Some(program) => run_program(&program, &mut results)?,
+        None => run_scenarios(&mut results)?,
+    };
+    writeln!(results, "CGWATCH-END {count}")?;
+    // Closing the port waits until every byte is out.
+    drop(results);
+    rustix::system::reboot(rustix::system::RebootCommand::PowerOff)?;
+    Ok(())
+}
+
+fn argument(name: &str) -> Option<String> {
+    std::env::args().find_map(|word| word.strip_prefix(name).map(str::to_owned))
+}
+
+/// Runs a program as if it were a scenario; how many results there are now.
+fn run_program(program: &str, results: &mut File) -> Result<usize> {
+    writeln!(results, "CGWATCH-BEGIN {program}")?;
+    let status = Command::new(program).stdin(Stdio::null()).stdout(results.try_clone()?).status();
+    let outcome = match status {
+        Ok(status) if status.success() => Outcome::Pass,
+        Ok(status) => Outcome::Fail(status.to_string()),
+        Err(error) => Outcome::Fail(error.to_string()),
+    };
+    report(results, program, &outcome)?;
+    Ok(2)
+}
+
+/// Runs those that are wanted; how many results there are now.
+fn run_scenarios(results: &mut File) -> Result<usize> {
     let environment = Environment::detect(true).ok_or("no cgroup v2 hierarchy")?;
-    let wanted = std::env::args().find_map(|word| word.strip_prefix("--only=").map(str::to_owned));
-    let wanted = Glob::new(wanted.as_deref().unwrap_or("*"))?.compile_matcher();
+    let wanted = Glob::new(argument("--only=").as_deref().unwrap_or("*"))?.compile_matcher();
     let mut count = 1;
     for scenario in scenarios::all().iter().filter(|scenario| wanted.is_match(scenario.full_name()))
     {
@@ -75,14 +107,10 @@ fn run_guest() -> Result<()> {
         writeln!(results, "CGWATCH-BEGIN {name}")?;
         let outcome = scenarios::run_in_child(scenario, &environment);
         reap_orphans();
-        report(&mut results, &name, &outcome)?;
+        report(results, &name, &outcome)?;
         count += 1;
     }
-    writeln!(results, "CGWATCH-END {count}")?;
-    // Closing the port waits until every byte is out.
-    drop(results);
-    rustix::system::reboot(rustix::system::RebootCommand::PowerOff)?;
-    Ok(())
+    Ok(count)
 }
 
 /// Mounts what a machine has.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Error, Result, anyhow};
-use field::{Dialect, Rival};
+use field::{Dialect, Entry, Rival, Stage};
 
 use crate::debian::{self, Tool};
 use crate::{process, workspace};
@@ -15,16 +15,19 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// One who is to run.
 pub(super) struct Contender {
     pub(super) name: &'static str,
-    /// In a few words.
-    pub(super) what: &'static str,
-    /// It waits for the kernel instead of looking every so often.
-    pub(super) event_driven: bool,
     /// Or why it cannot be run.
     pub(super) rival: Result<Rival, Error>,
 }
 
 /// Where it is, its arguments, and how it speaks.
 type Program = (PathBuf, Vec<String>, Dialect);
+
+impl Contender {
+    pub(super) fn play(&self, stage: &Stage) -> Entry {
+        let reason = |error| (self.name.to_owned(), format!("{error:#}"));
+        Entry::new(stage, self.rival.as_ref().map_err(reason).as_ref().copied())
+    }
+}
 
 struct Kind {
     name: &'static str,
@@ -110,22 +113,28 @@ const KINDS: [Kind; 12] = [
 ];
 
 /// All of them, or those whose name contains one of the words.
-pub(super) fn all(words: &[String]) -> Result<Vec<Contender>> {
+pub(super) fn all(words: &[String]) -> Vec<Contender> {
     let wanted =
         |kind: &&Kind| words.is_empty() || words.iter().any(|word| kind.name.contains(word));
-    Ok(KINDS
+    KINDS
         .iter()
         .filter(wanted)
-        .map(|&Kind { name, what, event_driven, provide }| {
+        .map(|&Kind { name, provide, .. }| {
             let rival = provide().map(|(program, arguments, dialect)| Rival {
                 name: name.to_owned(),
                 program,
                 arguments,
                 dialect,
             });
-            Contender { name, what, event_driven, rival }
+            Contender { name, rival }
         })
-        .collect())
+        .collect()
+}
+
+/// Name, what it is in a few words, and whether it waits for the kernel instead of looking every so
+/// often.
+pub(super) fn described() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+    KINDS.iter().map(|kind| (kind.name, kind.what, kind.event_driven))
 }
 
 fn cgwatch(strategy: &str) -> Result<Program> {

@@ -12,7 +12,7 @@ use plotters::coord::ranged1d::{Ranged, ValueFormatter};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::Results;
+use super::Native;
 
 const SIZE: (u32, u32) = (1120, 470);
 /// For the names beside the last number of cgroups.
@@ -39,7 +39,7 @@ struct Line<'r> {
     points: Vec<(f64, f64)>,
 }
 
-pub(super) fn draw(results: &Results) -> Result<String> {
+pub(super) fn draw(results: &Native) -> Result<String> {
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
@@ -50,10 +50,18 @@ pub(super) fn draw(results: &Results) -> Result<String> {
         let x = || (first * 0.8..last * 1.25).log_scale();
 
         let cpu = lines(results, |run| run.cpu.max(1e-3));
-        let most = cpu.iter().flat_map(|line| &line.points).map(|point| point.1);
-        let most = most.fold(0.01, f64::max);
+        let values = || cpu.iter().flat_map(|line| &line.points).map(|point| point.1);
+        let (least, most) = (values().fold(0.1, f64::min), values().fold(0.1, f64::max));
         let caption = "Processor time for the script, in seconds";
-        panel(&left, caption, x(), (1e-3..most * 1.5).log_scale(), &cpu, &numbers, &seconds)?;
+        panel(
+            &left,
+            caption,
+            x(),
+            (least / 1.5..most * 1.5).log_scale(),
+            &cpu,
+            &numbers,
+            &seconds,
+        )?;
 
         let lost = lines(results, |run| {
             let [old, young] = [run.score.removals, run.score.newborn_removals];
@@ -67,10 +75,10 @@ pub(super) fn draw(results: &Results) -> Result<String> {
     Ok(svg)
 }
 
-fn lines(results: &Results, value: impl Fn(&Run) -> f64) -> Vec<Line<'_>> {
+fn lines(results: &Native, value: impl Fn(&Run) -> f64) -> Vec<Line<'_>> {
     let mut found: Vec<Line<'_>> = Vec::new();
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-    for entry in &results.native {
+    for entry in &results.entries {
         let Ok(run) = &entry.result else { continue };
         let place = *places.entry(&entry.rival).or_insert_with(|| {
             let color = COLORS[found.len() % COLORS.len()];
@@ -132,7 +140,7 @@ where
     }
     names.sort_by_key(|&(y, _, _)| y);
     let (_, bottom) = area.get_base_pixel();
-    let bottom = bottom + SIZE.1.cast_signed() - 45;
+    let bottom = bottom + SIZE.1.cast_signed() - 62;
     let (left, top) = area.get_base_pixel();
     for ((y, x, line), at) in names.iter().zip(apart(names.iter().map(|name| name.0), bottom)) {
         let position = Pos::new(HPos::Left, VPos::Center);
@@ -163,7 +171,8 @@ fn apart(wanted: impl Iterator<Item = i32>, bottom: i32) -> Vec<i32> {
 }
 
 fn seconds(value: &f64) -> String {
-    format!("{value}")
+    // What the scale is computed with is not exact.
+    format!("{}", (value * 1000.0).round() / 1000.0)
 }
 
 fn error(error: impl std::fmt::Display) -> anyhow::Error {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use field::score::Share;
 use field::{Burden, Entry, Host, Latency, Run};
 
-use super::{Contender, Results, machine};
+use super::{Guest, Native, Results, contenders};
 
 /// One rival in one line, while others still run.
 pub(super) fn line(entry: &Entry) -> String {
@@ -17,14 +17,17 @@ pub(super) fn line(entry: &Entry) -> String {
             let score = &run.score;
             let died = run.died.as_ref().map(|word| format!(", DIED: {word}")).unwrap_or_default();
             format!(
-                "{name}: changes {} + {}, removals {} + {}, twice {}, invented {}, CPU {:.2} s, \
-                 {:.0} s{died}",
+                "{name}: changes {} + {}, removals {} + {}, kills {} + {}, twice {}, invented {} + \
+                 {}, CPU {:.2} s, {:.0} s{died}",
                 share(score.changes),
                 share(score.newborn_changes),
                 share(score.removals),
                 share(score.newborn_removals),
+                share(score.kills),
+                share(score.newborn_kills),
                 score.duplicated,
                 score.invented,
+                score.invented_kills,
                 run.cpu,
                 run.wall,
             )
@@ -32,23 +35,76 @@ pub(super) fn line(entry: &Entry) -> String {
     }
 }
 
-pub(super) fn render(results: &Results, contenders: &[Contender]) -> Result<String> {
+pub(super) fn render(results: &Results) -> Result<String> {
     let mut text = String::new();
-    writeln!(text, "Measured on DATE on {}.\n", machine()?)?;
+    text.push_str(include_str!("preface.md"));
+    let Native { date, machine, .. } = &results.native;
+    writeln!(text, "\nMeasured on {date} on {machine}.\n")?;
+    writeln!(text, "![processor time and lost removals](field.svg)\n")?;
     writeln!(text, "| rival | what it is | waits for the kernel |\n|---|---|---|")?;
-    for Contender { name, what, event_driven, .. } in contenders {
-        writeln!(text, "| {name} | {what} | {} |", if *event_driven { "yes" } else { "no" })?;
+    for (name, what, event_driven) in contenders::described() {
+        writeln!(text, "| {name} | {what} | {} |", if event_driven { "yes" } else { "no" })?;
     }
-    for (number, alone) in &results.alone {
-        let entries: Vec<_> =
-            results.native.iter().filter(|entry| entry.cgroups == *number).collect();
+    for (number, alone) in &results.native.alone {
+        let entries = results.native.entries.iter().filter(|entry| entry.cgroups == *number);
+        let entries: Vec<_> = entries.collect();
         writeln!(text, "\n## {number} cgroups")?;
         told(&mut text, &entries)?;
         cost(&mut text, &entries)?;
         felt(&mut text, &entries, alone)?;
         not_run(&mut text, &entries)?;
     }
+    let Guest { date, release, entries } = &results.guest;
+    if !entries.is_empty() {
+        writeln!(text, "\n## OOM kills, in a guest with Linux {release}\n")?;
+        writeln!(
+            text,
+            "On {date}, under QEMU without KVM. Each cgroup breaches `memory.high`, is killed for \
+             memory 100 ms later and removed at once; newborns are killed and removed a few \
+             milliseconds after their birth."
+        )?;
+        let mut numbers: Vec<_> = entries.iter().map(|entry| entry.cgroups).collect();
+        numbers.dedup();
+        for number in numbers {
+            let entries: Vec<_> = entries.iter().filter(|entry| entry.cgroups == number).collect();
+            writeln!(text, "\n### {number} cgroups")?;
+            killed(&mut text, &entries)?;
+            not_run(&mut text, &entries)?;
+        }
+    }
     Ok(text)
+}
+
+fn killed(text: &mut String, entries: &[&Entry]) -> Result<()> {
+    writeln!(
+        text,
+        "\n| | OOM kills lost | newborns' OOM kills lost | kills invented | breaches of \
+         `memory.high` missed | removals missed | newborns' removals missed | removals told twice | \
+         invented | threads | descriptors | inotify instances | watches | left behind: threads, \
+         descriptors, instances, watches |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+    )?;
+    for (name, run) in ran(entries) {
+        let score = &run.score;
+        let [lost, young] = [score.kills, score.newborn_kills].map(share);
+        let [high, removals] = [score.changes, score.removals].map(share);
+        let (dead, twice, invented) =
+            (share(score.newborn_removals), score.duplicated, score.invented);
+        let Burden { threads, descriptors, instances, watches, .. } = run.during;
+        let left = match &run.died {
+            Some(_) => "it ended".to_owned(),
+            None => {
+                let Burden { threads, descriptors, instances, watches, .. } = run.left;
+                format!("{threads}, {descriptors}, {instances}, {watches}")
+            }
+        };
+        writeln!(
+            text,
+            "| {name} | {lost} | {young} | {} | {high} | {removals} | {dead} | {twice} | \
+             {invented} | {threads} | {descriptors} | {instances} | {watches} | {left} |",
+            score.invented_kills,
+        )?;
+    }
+    Ok(())
 }
 
 fn told(text: &mut String, entries: &[&Entry]) -> Result<()> {
