@@ -226,7 +226,7 @@ impl World for SimWorld {
             return;
         }
         self.call();
-        if stat_of(&dir.pin).subdirectories.is_some() {
+        if !dir.pin.stat().is_unlinked {
             return;
         }
         for name in self.names.noted(dir.used) {
