@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::FileExt as _,
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Duration,
 };
 
 use linux_notify::inotify::Mask;
@@ -102,13 +103,16 @@ pub(super) fn killed(environment: &Environment) -> Result<(), Failure> {
             }
             Ok(())
         });
-        for _ in 0..20 {
+        for _ in 0..environment.scale(20, 2) {
             let path = server.path("a").join(FILE);
             let over = &over;
             // One that waits for ever is found when the scenario's time is up.
             scope.spawn(move || {
                 while !over.load(Ordering::Relaxed) {
-                    let _ = std::fs::read(&path);
+                    if std::fs::read(&path).is_err() {
+                        // The next server is to get the processor, too.
+                        thread::sleep(Duration::from_millis(1));
+                    }
                 }
             });
         }
