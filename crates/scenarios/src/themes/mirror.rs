@@ -31,7 +31,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("mirror-of-the-root", life::of_the_root).needs(&[Fuse, Command]),
     Scenario::new("mirror-two", life::two).needs(&[Fuse, Command]),
     Scenario::new("mirror-ended-while-held", life::ended_while_held).needs(&[Fuse, Command]),
-    Scenario::new("mirror-killed", life::killed).needs(&[Fuse, Command]),
+    Scenario::new("mirror-killed", life::killed).needs(&[Fuse, Command]).seconds(180),
     Scenario::new("mirror-refuses", refused::every_change).needs(&[Fuse, Command]),
     Scenario::new("mirror-load", load::births_and_deaths).needs(&[Fuse, Command]).seconds(240),
     Scenario::new("mirror-readers", load::readers).needs(&[Fuse, Command]).seconds(120),
