@@ -231,7 +231,7 @@ fn unseen_fields<'a, M: SerializeMap>(
     }
     if !unseen.shared_with.is_empty() {
         map.serialize_entry("shared_with", &unseen.shared_with)?;
-        map.serialize_entry("shared_count", &unseen.shared_with.len())?;
+        map.serialize_entry("shared_count", &unseen.shared_count)?;
     }
     if let Some(n) = unseen.unseen_in {
         map.serialize_entry("unseen_in", &n)?;

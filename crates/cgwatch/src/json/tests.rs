@@ -151,6 +151,7 @@ fn shared_amounts_name_each_other() {
     let unseen = Unseen {
         confidence: Some(Confidence::Shared),
         shared_with: vec![3, 4],
+        shared_count: 2,
         unseen_in: Some(9),
         host_oom_kill_at_most: Some(2),
         ..Unseen::default()
@@ -158,6 +159,13 @@ fn shared_amounts_name_each_other() {
     assert!(removed(&[], unseen).ends_with(
         r#""unseen":{},"unseen_confidence":"shared","shared_with":[3,4],"shared_count":2,"unseen_in":9,"host_oom_kill_at_most":2,"learned_from":"self"}"#
     ));
+}
+
+#[test]
+fn more_share_than_are_named() {
+    let unseen = Unseen { shared_with: vec![3, 4], shared_count: 143, ..Unseen::default() };
+    let line = removed(&[], unseen);
+    assert!(line.contains(r#""shared_with":[3,4],"shared_count":143"#), "{line}");
 }
 
 #[test]
