@@ -323,6 +323,46 @@ impl Unseen {
         self.files.is_empty() && self.unseen_in.is_none()
     }
 
+    /// Another instance may own part of it.
+    pub(crate) fn share_with(&mut self, n: u64) {
+        /// How many it names at most.
+        const SHARERS: usize = 64;
+        if !self.shared_with.contains(&n) {
+            self.shared_count += 1;
+            if self.shared_with.len() < SHARERS {
+                self.shared_with.push(n);
+            }
+        }
+    }
+
+    /// Adds amounts of a file.
+    pub(crate) fn add(&mut self, file: &FileName, amounts: Values<u64>) {
+        match self.files.iter_mut().find(|(name, _)| name == file) {
+            Some((_, Some(values))) => values.merge(amounts),
+            Some((_, none)) => *none = Some(amounts),
+            None => self.files.push((file.clone(), Some(amounts))),
+        }
+    }
+
+    /// Takes in what was recovered of the same instance at another time: the amounts, and with whom
+    /// they may be shared.
+    pub(crate) fn fold(&mut self, other: Self) {
+        for (file, values) in other.files {
+            if let Some(values) = values {
+                self.add(&file, values);
+            }
+        }
+        let unnamed = other.shared_count.saturating_sub(other.shared_with.len() as u64);
+        other.shared_with.into_iter().for_each(|n| self.share_with(n));
+        self.shared_count += unnamed;
+        let shared = [self.confidence, other.confidence].contains(&Some(Confidence::Shared));
+        let shared = shared || !self.shared_with.is_empty();
+        let confidence = self.confidence.or(other.confidence);
+        self.confidence = if shared { Some(Confidence::Shared) } else { confidence };
+        self.unseen_in = self.unseen_in.or(other.unseen_in);
+        self.host_oom_kill_at_most = self.host_oom_kill_at_most.max(other.host_oom_kill_at_most);
+    }
+
     /// What was recovered of a key of a file; 0 if nothing or not known.
     #[must_use]
     pub fn get(&self, file: &str, key: &str) -> u64 {

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cgwatch::{
-    Depth, Driver, EventKind, Limits, Options, SimWorld, Strategy, Watcher,
+    Confidence, Depth, Driver, EventKind, Limits, Options, SimWorld, Strategy, Unseen, Watcher,
     cgroup_sim::{self, Hierarchy, Profile},
     world::World,
 };
@@ -51,9 +51,12 @@ fn watcher(world: SimWorld, options: Options) -> Watcher<SimWorld> {
 
 /// A service of which the kernel kills a task that takes more than it may.
 fn doomed(hierarchy: &Hierarchy, name: &str) {
-    let path = format!("/services/{name}");
-    let id = hierarchy.mkdir(&path).unwrap();
-    hierarchy.write(format!("{path}/memory.max"), "1M").unwrap();
+    let id = hierarchy.mkdir(format!("/services/{name}")).unwrap();
+    kill(hierarchy, name, id);
+}
+
+fn kill(hierarchy: &Hierarchy, name: &str, id: u64) {
+    hierarchy.write(format!("/services/{name}/memory.max"), "1M").unwrap();
     let pid = hierarchy.spawn(id).unwrap();
     hierarchy.allocate(pid, 2 << 20).unwrap_err();
 }
@@ -71,6 +74,69 @@ fn nobody_is_killed_without_a_page() {
         pager.work(&mut watcher, Duration::from_secs(1));
         assert_eq!(pager.pages, ["/stays 1", "/goes 1"], "{profile:?}");
     }
+}
+
+#[test]
+fn what_a_file_had_counted_when_it_came_is_nobody_elses() {
+    let hierarchy = services(Profile::Linux71);
+    let guilty = hierarchy.mkdir("/services/guilty").unwrap();
+    hierarchy.mkdir("/services/innocent").unwrap();
+    let mut watcher = watcher(SimWorld::new(Arc::clone(&hierarchy)), Options::new());
+    // The parent is announced for this, and not again for what follows within 10 ms.
+    doomed(&hierarchy, "before");
+    watcher.update().unwrap();
+    hierarchy.write("/services/cgroup.subtree_control", "-memory").unwrap();
+    watcher.update().unwrap();
+    hierarchy.write("/services/cgroup.subtree_control", "+memory").unwrap();
+    kill(&hierarchy, "guilty", guilty);
+    watcher.update().unwrap();
+    hierarchy.rmdir("/services/innocent").unwrap();
+    let removed = std::iter::from_fn(|| watcher.wait(Some(Duration::from_secs(1))).unwrap())
+        .find_map(|event| match event.kind {
+            EventKind::Removed { unseen, .. } => Some(unseen),
+            _ => None,
+        });
+    let unseen = removed.unwrap();
+    assert_eq!(unseen.get("memory.events", "oom_kill"), 1, "the books balance");
+    assert_eq!(unseen.confidence, Some(Confidence::Shared), "it is nobody's for sure");
+}
+
+#[test]
+fn a_file_that_went_twice_before_it_was_told_names_all_who_share() {
+    let hierarchy = services(Profile::Linux71);
+    let mut watcher = watcher(SimWorld::new(Arc::clone(&hierarchy)), Options::new());
+    let ids = ["stays", "first", "second"]
+        .map(|name| (name, hierarchy.mkdir(format!("/services/{name}")).unwrap()));
+    let mut events = Vec::new();
+    while let Some(event) = watcher.wait(Some(Duration::from_secs(1))).unwrap() {
+        events.push(event);
+    }
+    // From here on nobody takes anything. Each time it may have been another beside `stays`.
+    for (name, id) in &ids[1..] {
+        kill(&hierarchy, name, *id);
+        hierarchy.write("/services/cgroup.subtree_control", "-memory").unwrap();
+        watcher.update().unwrap();
+        hierarchy.rmdir(format!("/services/{name}")).unwrap();
+        hierarchy.write("/services/cgroup.subtree_control", "+memory").unwrap();
+        watcher.update().unwrap();
+    }
+    while let Some(event) = watcher.wait(Some(Duration::from_secs(1))).unwrap() {
+        events.push(event);
+    }
+    let told = events.iter().filter_map(|event| match &event.kind {
+        EventKind::FileRemoved { cgroup, unseen, .. }
+        | EventKind::Removed { cgroup, unseen, .. } => Some((cgroup.n, unseen)),
+        _ => None,
+    });
+    let told: Vec<_> = told.collect();
+    let sum: u64 = told.iter().map(|(_, unseen)| unseen.get("memory.events", "oom_kill")).sum();
+    assert_eq!(sum, 2, "{told:#?}");
+    for (n, unseen) in &told {
+        let Some(other) = unseen.unseen_in else { continue };
+        let names = |(of, its): &(u64, &Unseen)| *of == other && its.shared_with.contains(n);
+        assert!(told.iter().any(names), "{other} does not name {n}: {told:#?}");
+    }
+    assert!(told.iter().filter(|(_, unseen)| unseen.unseen_in.is_some()).count() > 1, "{told:#?}");
 }
 
 /// Removes a cgroup before the watcher's Nth call, whichever that is.

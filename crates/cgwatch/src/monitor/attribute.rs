@@ -13,12 +13,9 @@ use super::{
     books::{File, NodeKey},
     schema::FileId,
     settle::{LeftOver, Loss},
-    untold::{self, Removal},
+    untold::Removal,
 };
 use crate::{Confidence, Unseen, Values, world::World};
-
-/// How many instances a `shared_with` names at most.
-const SHARERS: usize = 64;
 
 /// Those that are settled together.
 struct Losses {
@@ -140,18 +137,11 @@ impl<W: World> Monitor<W> {
             unseen[other].unseen_in = Some(itself);
         }
         let unseen = &mut unseen[carrier];
-        untold::merge(unseen, &name, amount);
+        unseen.add(&name, amount);
         if unseen.confidence != Some(Confidence::Shared) {
             unseen.confidence = Some(if alone { Confidence::Bounded } else { Confidence::Shared });
         }
-        for sharer in sharers {
-            if !unseen.shared_with.contains(&sharer) {
-                unseen.shared_count += 1;
-                if unseen.shared_with.len() < SHARERS {
-                    unseen.shared_with.push(sharer);
-                }
-            }
-        }
+        sharers.into_iter().for_each(|sharer| unseen.share_with(sharer));
     }
 
     /// A child that nobody knew may have counted here, up to now: the amount is all there is.

@@ -6,10 +6,7 @@
 //! still grow, births that wait together with their deaths, is withheld beyond a limit and summed
 //! up in a `gap`.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::Arc,
-};
+use std::collections::{HashSet, VecDeque};
 
 use hashbrown::HashMap;
 
@@ -18,7 +15,7 @@ use super::{
     cancelled::Cancelled,
     schema::{FileId, SchemaId, Schemas},
 };
-use crate::{Confidence, GapReason, LearnedFrom, Unseen, Values};
+use crate::{GapReason, LearnedFrom, Unseen, Values};
 
 /// What waits in the queue.
 #[derive(Debug)]
@@ -197,13 +194,9 @@ impl Untold {
         });
         let counted = Values(counted.filter(|(_, amount)| *amount != 0).collect());
         if !counted.is_empty() {
-            merge(&mut earlier.unseen, &schemas.spec(file).name, counted);
+            earlier.unseen.add(&schemas.spec(file).name, counted);
         }
-        for (file, values) in lost.unseen.files {
-            if let Some(values) = values {
-                merge(&mut earlier.unseen, &file, values);
-            }
-        }
+        earlier.unseen.fold(lost.unseen);
     }
 
     /// What was recovered of a file that went.
@@ -212,14 +205,7 @@ impl Untold {
         let lost = told.files.iter_mut().filter(|t| t.file == file).filter_map(|t| t.lost.as_mut());
         let Some(lost) = lost.last() else { return };
         let before = std::mem::replace(&mut lost.unseen, unseen);
-        for (file, values) in before.files {
-            if let Some(values) = values {
-                merge(&mut lost.unseen, &file, values);
-            }
-        }
-        if lost.unseen.confidence != Some(Confidence::Shared) {
-            lost.unseen.confidence = before.confidence.or(lost.unseen.confidence);
-        }
+        lost.unseen.fold(before);
     }
 
     /// Forgets nodes that nothing more is to be told of.
@@ -324,14 +310,5 @@ impl Untold {
             Entry::Living(key) | Entry::Removal(key) => books.get(*key).is_some(),
             _ => true,
         });
-    }
-}
-
-/// Adds amounts of a file to what was recovered.
-pub(crate) fn merge(unseen: &mut Unseen, file: &Arc<str>, amounts: Values<u64>) {
-    match unseen.files.iter_mut().find(|(name, _)| name == file) {
-        Some((_, Some(values))) => values.merge(amounts),
-        Some((_, none)) => *none = Some(amounts),
-        None => unseen.files.push((file.clone(), Some(amounts))),
     }
 }
