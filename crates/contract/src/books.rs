@@ -76,6 +76,7 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
     // Of all, before any is held to account: an amount may be shared with one whose birth is told
     // after it.
     let mut counted: HashMap<u64, i128> = HashMap::new();
+    let never_told = truth.counting_but(&known, file, key);
     for event in events {
         let EventKind::Appeared { cgroup, .. } = &event.kind else { continue };
         let real = match cgroup.id {
@@ -83,7 +84,7 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
             // Any of those that were there.
             None => truth.counted_at(cgroup.path.as_bytes(), file, key),
         };
-        let below = truth.counted_below(cgroup.path.as_bytes(), &known, file, key);
+        let below = never_told.counted_below(cgroup.path.as_bytes(), file, key);
         counted.insert(cgroup.n, i128::from(real + below));
     }
     let mut overflowed = false;
@@ -124,17 +125,19 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
             }
             _ => &[],
         };
-        *told.entry(cgroup.n).or_default() += amount;
         let share = |all: &HashMap<u64, i128>| -> i128 {
             others.iter().chain([&cgroup.n]).map(|n| all.get(n).copied().unwrap_or(0)).sum()
         };
-        if share(&told) > share(&counted) {
+        let (all, most) = (share(&told) + amount, share(&counted));
+        if all > most {
             let what = format_args!(
-                "{file} {key}: {} told of what counted {} (shared with {others:?})",
-                share(&told),
-                share(&counted),
+                "{file} {key}: {all} told of what counted {most} (shared with {others:?})"
             );
             return Err(Breach::at(event, what));
+        }
+        // What others may have counted is not held against it later, when another file of it goes.
+        if others.is_empty() {
+            *told.entry(cgroup.n).or_default() += amount;
         }
     }
     Ok(())

@@ -325,6 +325,14 @@ fn wrong_blame_is_found() {
     };
     assert_eq!(shared_ahead(1), Ok(()));
     broken(shared_ahead(0), "1 told of what counted 0");
+    // What it may share with another is not held against it alone when it is spoken of again.
+    let file_gone = EventKind::FileRemoved {
+        cgroup: cgroup(2, "/b"),
+        file: "memory.events".into(),
+        unseen: unseen(1, &[1]),
+    };
+    let goes_on = Stream::new().appeared(1, "/a", false).appeared(2, "/b", false).tell(file_gone);
+    assert_eq!(rule(&goes_on.populated(2, "/b", 0, 1).0, 1), Ok(()));
     // After lost records it may be shared with some that were never told, but is no one's alone.
     let after_gap = |first, second| {
         let mut events = Stream::new().gap(0).ready(true).0;

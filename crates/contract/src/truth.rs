@@ -41,14 +41,23 @@ impl Truth {
 }
 
 impl Truth {
-    /// What all that ever were below a path counted, except those with a known id.
+    /// Those that counted something, except those with a known id.
     #[must_use]
-    pub fn counted_below(&self, path: &[u8], known: &HashSet<u64>, file: &str, key: &str) -> u64 {
+    pub fn counting_but(&self, known: &HashSet<u64>, file: &str, key: &str) -> Self {
+        let unknown = |id: &u64| !known.contains(id) && self.counted(*id, file, key) > 0;
+        let lives = self.lives.iter().filter(|(id, _)| unknown(id));
+        Self { lives: lives.map(|(&id, life)| (id, life.clone())).collect() }
+    }
+
+    /// What all that ever were below a path counted.
+    #[must_use]
+    pub fn counted_below(&self, path: &[u8], file: &str, key: &str) -> u64 {
         let below = if path == b"/" { b"/".to_vec() } else { [path, b"/"].concat() };
-        let unknown = self.lives.iter().filter(|(id, life)| {
-            life.path.len() > below.len() && life.path.starts_with(&below) && !known.contains(id)
-        });
-        unknown.map(|(&id, _)| self.counted(id, file, key)).sum()
+        let inside = self
+            .lives
+            .iter()
+            .filter(|(_, life)| life.path.len() > below.len() && life.path.starts_with(&below));
+        inside.map(|(&id, _)| self.counted(id, file, key)).sum()
     }
 
     /// The same as seen by a watch on a cgroup further down.
