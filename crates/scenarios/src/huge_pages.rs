@@ -7,6 +7,7 @@
 
 use std::{
     fs::{self, File},
+    io::{self, Read as _, Seek as _, Write as _},
     path::PathBuf,
 };
 
@@ -35,36 +36,54 @@ pub(crate) fn refuse(tree: &Tree, cgroup: &Cgroup, times: u64) -> Result<(), Fai
     Ok(())
 }
 
-/// The controller, offered to the children of the hierarchy's root for as long as this lives.
+/// The controller, offered to the children of the hierarchy's root for as long as anybody has one of
+/// these.
 ///
-/// One scenario at a time: the setting belongs to the whole machine, and it is put back.
+/// The setting belongs to the whole machine: whoever has an offer shares the lock, and the last to
+/// leave puts it back, if the lock's file says that the first had found it off.
 #[derive(Debug)]
 pub(crate) struct Offer {
-    _lock: File,
-    take_back: Option<PathBuf>,
+    lock: File,
+    control: PathBuf,
 }
+
+const FOUND_OFF: &[u8] = b"found off\n";
 
 impl Offer {
     pub(crate) fn new(environment: &Environment) -> Result<Self, Failure> {
         let path = environment.scratch.join("cgwatch-huge-pages.lock");
-        let lock = File::create(&path).map_err(Failure::driver("make", &path))?;
-        flock(&lock, FlockOperation::LockExclusive)?;
+        let lock = File::options().read(true).append(true).create(true).open(&path);
+        let mut lock = lock.map_err(Failure::driver("make", &path))?;
+        flock(&lock, FlockOperation::LockShared)?;
         let control = environment.cgroup_mount.join("cgroup.subtree_control");
         let text = fs::read_to_string(&control).map_err(Failure::driver("read", &control))?;
-        if text.split_whitespace().any(|controller| controller == "hugetlb") {
-            return Ok(Self { _lock: lock, take_back: None });
+        if !text.split_whitespace().any(|controller| controller == "hugetlb") {
+            lock.write_all(FOUND_OFF).map_err(Failure::driver("write", path))?;
+            fs::write(&control, "+hugetlb").map_err(Failure::driver("write", &control))?;
         }
-        fs::write(&control, "+hugetlb").map_err(Failure::driver("write", &control))?;
-        Ok(Self { _lock: lock, take_back: Some(control) })
+        Ok(Self { lock, control })
+    }
+
+    fn put_back(&mut self) -> io::Result<()> {
+        // Not while another has one.
+        if flock(&self.lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(());
+        }
+        let mut said = Vec::new();
+        self.lock.rewind()?;
+        self.lock.read_to_end(&mut said)?;
+        if said.is_empty() {
+            return Ok(());
+        }
+        fs::write(&self.control, "-hugetlb")?;
+        self.lock.set_len(0)
     }
 }
 
 impl Drop for Offer {
     fn drop(&mut self) {
-        if let Some(control) = &self.take_back
-            && let Err(error) = fs::write(control, "-hugetlb")
-        {
-            eprintln!("{} keeps hugetlb: {error}", control.display());
+        if let Err(error) = self.put_back() {
+            eprintln!("{} keeps hugetlb: {error}", self.control.display());
         }
     }
 }
