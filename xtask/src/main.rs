@@ -6,6 +6,7 @@ mod kernels;
 mod mutate;
 mod process;
 mod simulate;
+mod soak;
 mod test;
 mod workspace;
 
@@ -31,6 +32,8 @@ enum Task {
     Simulate(simulate::Options),
     /// Break the monitor on purpose, one way after the other, and see the simulation find it.
     Mutate(mutate::Options),
+    /// Run cgwatch on this machine's own hierarchy for a while, under random load and every fault.
+    Soak(soak::Options),
     /// What things cost, each beside what it is held against.
     #[command(subcommand)]
     Bench(bench::Benchmark),
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Kernels(options) => kernels::task(&options),
         Task::Simulate(options) => simulate::task(&options),
         Task::Mutate(options) => mutate::task(&options),
+        Task::Soak(options) => soak::task(&options),
         Task::Bench(benchmark) => bench::task(&benchmark),
     };
     done.unwrap_or_else(|error| {

@@ -143,6 +143,15 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
     Ok(())
 }
 
+/// What can be held against those it names. What is shared may also have been counted by some that
+/// were never told: born and gone where nobody watched.
+#[must_use]
+pub fn attributable(events: &[Event]) -> Vec<Event> {
+    let is_shared =
+        |event: &&Event| unseen_of(event).is_some_and(|u| u.confidence == Some(Confidence::Shared));
+    events.iter().filter(|event| !is_shared(event)).cloned().collect()
+}
+
 /// `unseen_in` names an instance whose removal, or that of its file, says that it is shared with this
 /// one; `shared_with` names others that were told, or whose births and deaths were withheld; what is
 /// shared is not called bounded; no file stands there twice.

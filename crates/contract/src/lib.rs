@@ -14,7 +14,7 @@ use std::fmt;
 
 use cgwatch::Event;
 
-pub use books::{Sums, balance, blame, references, sums};
+pub use books::{Sums, attributable, balance, blame, references, sums};
 pub use lives::{cycles, families, numbered, one_life};
 pub use truth::{Life, Truth, awaited, complete, every_birth, existence};
 pub use values::{arithmetic, kill_before_empty};

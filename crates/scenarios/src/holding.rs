@@ -58,9 +58,21 @@ pub(crate) fn descriptors(process: &str) -> Result<Descriptors, Failure> {
 /// # Errors
 /// [`Failure::Driver`].
 pub(crate) fn resident(process: &str) -> Result<u64, Failure> {
+    bytes(process, "VmRSS:")
+}
+
+/// Those of them that are no file's: heap and stacks.
+///
+/// # Errors
+/// [`Failure::Driver`].
+pub(crate) fn anonymous(process: &str) -> Result<u64, Failure> {
+    bytes(process, "RssAnon:")
+}
+
+fn bytes(process: &str, field: &str) -> Result<u64, Failure> {
     let path = format!("/proc/{process}/status");
     let text = fs::read_to_string(&path).map_err(Failure::driver("read", &path))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
     let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    Ok(kilobytes.ok_or_else(|| Failure::broken(format!("driver: no VmRSS in {path}")))? << 10)
+    Ok(kilobytes.ok_or_else(|| Failure::broken(format!("driver: no {field} in {path}")))? << 10)
 }

@@ -19,6 +19,7 @@ mod process;
 mod recording;
 mod scenario;
 mod serving;
+mod soak;
 mod themes;
 mod tree;
 mod watching;
@@ -28,6 +29,7 @@ pub use environment::Environment;
 pub use failure::Failure;
 pub use process::{entry, run_in_child};
 pub use scenario::{Outcome, Requirement, Scenario};
+pub use soak::Soak;
 
 use failure::ensure;
 use holding::{Descriptors, descriptors, forget_heap_peak, heap, heap_peak, resident};

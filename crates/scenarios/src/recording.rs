@@ -234,6 +234,26 @@ impl Recording {
         self.shared.state().events.clone()
     }
 
+    /// Takes out what was told up to now, so that a recording can go on for ever.
+    #[must_use]
+    pub(crate) fn drain(&self) -> Vec<Event> {
+        std::mem::take(&mut self.shared.state().events)
+    }
+
+    /// Waits until more is told than was taken out; false if nothing came until then.
+    #[must_use]
+    pub(crate) fn until_more(&self, deadline: Instant) -> bool {
+        let mut state = self.shared.state();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !state.events.is_empty() || left.is_zero() || state.over.is_some() {
+                return !state.events.is_empty();
+            }
+            let wait = self.shared.news.wait_timeout(state, left);
+            state = wait.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// The first line of a stream of JSON lines: how it watches. Empty without one.
     #[must_use]
     pub(crate) fn start(&self) -> String {

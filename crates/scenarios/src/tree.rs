@@ -98,10 +98,22 @@ impl Tree {
     /// # Errors
     /// [`Failure::Driver`].
     pub(crate) fn make(&self, path: impl AsRef<OsStr>) -> Result<Cgroup, Failure> {
+        self.make_through(self.path(), path)
+    }
+
+    /// The same, where `root` is the scenario's parent in another mount of the hierarchy.
+    ///
+    /// # Errors
+    /// [`Failure::Driver`].
+    pub(crate) fn make_through(
+        &self,
+        root: &Path,
+        path: impl AsRef<OsStr>,
+    ) -> Result<Cgroup, Failure> {
         let path = path.as_ref();
-        let directory = self.root.directory.join(path);
-        fs::create_dir(&directory).map_err(Failure::driver("make", &directory))?;
-        let cgroup = Cgroup { id: id(&directory)?, directory };
+        let made = root.join(path);
+        fs::create_dir(&made).map_err(Failure::driver("make", &made))?;
+        let cgroup = Cgroup { id: id(&made)?, directory: self.root.directory.join(path) };
         let path = [b"/", path.as_bytes()].concat();
         self.ledger().lives.insert(cgroup.id, Life { path, ..Life::default() });
         Ok(cgroup)
@@ -123,13 +135,23 @@ impl Tree {
     /// # Errors
     /// [`Failure::Driver`].
     pub(crate) fn remove(&self, cgroup: &Cgroup) -> Result<(), Failure> {
+        self.remove_through(self.path(), cgroup)
+    }
+
+    /// The same, where `root` is the scenario's parent in another mount of the hierarchy.
+    ///
+    /// # Errors
+    /// [`Failure::Driver`].
+    pub(crate) fn remove_through(&self, root: &Path, cgroup: &Cgroup) -> Result<(), Failure> {
+        let path = cgroup.directory.strip_prefix(self.path()).unwrap_or(&cgroup.directory);
+        let directory = root.join(path);
         // A process that was killed leaves its cgroup a moment after its parent could reap it.
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            match fs::remove_dir(&cgroup.directory) {
+            match fs::remove_dir(&directory) {
                 Err(error) if busy(&error) && Instant::now() < deadline => std::thread::yield_now(),
                 done => {
-                    done.map_err(Failure::driver("remove", &cgroup.directory))?;
+                    done.map_err(Failure::driver("remove", &directory))?;
                     break;
                 }
             }
@@ -166,6 +188,11 @@ impl Tree {
     #[must_use]
     pub(crate) fn truth(&self) -> Truth {
         self.ledger().clone()
+    }
+
+    /// Strikes out those that were removed: all that can be told of them has been.
+    pub(crate) fn forget_the_dead(&self) {
+        self.ledger().lives.retain(|_, life| !life.ended);
     }
 
     fn ledger(&self) -> MutexGuard<'_, Truth> {

@@ -12,7 +12,10 @@ use std::{
 };
 
 use cgwatch::{Depth, EventKind, Options, Watcher};
-use rustix::thread::UnshareFlags;
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    thread::UnshareFlags,
+};
 
 use crate::{Environment, Failure, Recording, worker};
 
@@ -25,6 +28,8 @@ pub(crate) struct Circumstances {
     pub(crate) user: Option<u32>,
     /// Everything is swept so often; 0 for the default.
     pub(crate) sweep_ms: u64,
+    /// Reads this event file beside the default ones.
+    pub(crate) file: Option<&'static str>,
 }
 
 /// The other process. It is killed when this is dropped.
@@ -47,6 +52,7 @@ impl Outside {
     ) -> Result<Self, Failure> {
         let mut command = worker::program();
         command.arg("watch").arg(path).arg(circumstances.sweep_ms.to_string());
+        command.arg(circumstances.file.unwrap_or_default());
         if let Some((limit, value)) = circumstances.limit {
             command.arg(limit).arg(value.to_string());
         }
@@ -81,6 +87,22 @@ impl Outside {
         let output = child.stdout.take().map(BufReader::new);
         let output = output.ok_or_else(|| Failure::broken("a process without an output"))?;
         Ok(Self { process: Process(child), recording: Recording::of_lines(environment, output) })
+    }
+
+    /// Stops it as it is, as a machine without time for it would.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(crate) fn stall(&self) -> Result<(), Failure> {
+        Ok(kill_process(Pid::from_child(&self.process.0), Signal::STOP)?)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(crate) fn go_on(&self) -> Result<(), Failure> {
+        Ok(kill_process(Pid::from_child(&self.process.0), Signal::CONT)?)
     }
 
     fn until_ready(&self) -> Result<(), Failure> {
@@ -120,15 +142,18 @@ impl Drop for Process {
     }
 }
 
-/// The worker's side: `watch PATH SWEEP-MS [LIMIT VALUE]`, until it is killed.
+/// The worker's side: `watch PATH SWEEP-MS FILE [LIMIT VALUE]`, until it is killed.
 pub(crate) fn work(arguments: &[OsString]) -> Result<(), Failure> {
     let argument = |index: usize| arguments.get(index).and_then(|argument| argument.to_str());
-    if let (Some(limit), Some(value)) = (argument(2), argument(3)) {
+    if let (Some(limit), Some(value)) = (argument(3), argument(4)) {
         confine(limit, value)?;
     }
     let mut options = Options::new();
     if let Some(milliseconds @ 1..) = argument(1).and_then(|number| number.parse().ok()) {
         options = options.sweep_interval(Duration::from_millis(milliseconds));
+    }
+    if let Some(file) = argument(2).filter(|file| !file.is_empty()) {
+        options = options.files(Options::DEFAULT_FILES.into_iter().chain([file]));
     }
     let path = PathBuf::from(arguments.first().cloned().unwrap_or_default());
     let mut watcher = Watcher::new(options)?;

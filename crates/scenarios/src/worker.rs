@@ -27,6 +27,8 @@ pub(crate) enum Task<'a> {
     Eat(&'a Path, usize),
     /// Joins a cgroup and starts threads there until it is refused so many times.
     Refused(&'a Path, usize),
+    /// Joins a cgroup and starts one process there after the other, for as long as it stays.
+    Fork(&'a Path),
     /// Holds a file open.
     Hold(&'a Path),
     /// Has its working directory in a cgroup.
@@ -41,6 +43,7 @@ impl Task<'_> {
             Self::Idle(path) => ("idle", path, 0),
             Self::Eat(path, bytes) => ("eat", path, bytes),
             Self::Refused(path, times) => ("refused", path, times),
+            Self::Fork(path) => ("fork", path, 0),
             Self::Hold(path) => ("hold", path, 0),
             Self::Inside(path) => ("inside", path, 0),
             Self::Serve => ("serve", Path::new(""), 0),
@@ -221,6 +224,10 @@ fn perform(task: &OsStr, path: &OsStr, number: usize) -> Result<Held, Failure> {
                     .spawn(|| thread::park_timeout(Duration::MAX));
                 refused += usize::from(started.is_err());
             }
+        }
+        Some("fork") => {
+            join(path)?;
+            thread::spawn(|| while Command::new("/bin/true").status().is_ok() {});
         }
         Some("hold") => {
             held._file = Some(File::open(path).map_err(Failure::driver("open", path))?);

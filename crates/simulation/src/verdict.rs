@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use cgroup_sim::{Controllers, Event as Counted};
-use cgwatch::{Confidence, Depth, Event, EventKind, GapReason, Options, Snapshot, Strategy};
-use contract::{Breach, Life, Rule, Truth, balance, blame, hold_against, sums};
+use cgwatch::{Depth, Event, EventKind, GapReason, Options, Snapshot, Strategy};
+use contract::{Breach, Life, Rule, Truth, attributable, balance, blame, hold_against, sums};
 use kernfs::Profile;
 
 use crate::course::Course;
@@ -151,7 +151,7 @@ pub(crate) fn of_the_stream(course: &Course) -> Rule {
             books(course, file, key)?;
         }
         if !course.plan.late && sums_up {
-            blame(&attributable(course), &whole, file, key)?;
+            blame(&attributable(events), &whole, file, key)?;
         }
     }
     if course.plan.populates_once {
@@ -230,24 +230,7 @@ fn limits(course: &Course) -> Rule {
 /// What emptied a cgroup is told before that it is empty (item 3), for cgroups that are populated
 /// once. What several may share may have been another's.
 fn killed_before_empty(events: &[Event]) -> Rule {
-    let alone: Vec<Event> = events.iter().filter(|event| !is_shared(event)).cloned().collect();
-    contract::kill_before_empty(&alone, "memory.events", "oom_kill")
-}
-
-/// Its amounts may be others', who need not have been told.
-fn is_shared(event: &Event) -> bool {
-    match &event.kind {
-        EventKind::Removed { unseen, .. } | EventKind::FileRemoved { unseen, .. } => {
-            unseen.confidence == Some(Confidence::Shared)
-        }
-        _ => false,
-    }
-}
-
-/// What can be held against those it names. What is shared may also have been counted by some that
-/// were never told: born and gone where nobody watched yet.
-fn attributable(course: &Course) -> Vec<Event> {
-    course.events.iter().filter(|event| !is_shared(event)).cloned().collect()
+    contract::kill_before_empty(&attributable(events), "memory.events", "oom_kill")
 }
 
 /// The hierarchy's root has no such files: nothing can be recovered from it (item 5).

@@ -1,0 +1,151 @@
+//! The soak: cgwatch on this machine's own hierarchy for as long as is wanted, under random load and
+//! with one fault after the other; the books are balanced every minute.
+//!
+//! Several watchers, each a process of its own, watch one tree ([`watched`]). In each minute the
+//! [`load`] does what its seed says while [`faults`] come and go. Then all comes to rest, and what
+//! each watcher told is held against the contract and against the driver's truth, with what was told
+//! of the living in earlier minutes before it ([`told`]); and what it holds must be what it needs.
+//!
+//! The seed decides the choices of a minute, not how many of them fit into it.
+
+mod faults;
+mod load;
+mod told;
+mod watched;
+
+use std::{
+    env, fs,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+use rustix::{
+    mount::{MountPropagationFlags, mount_change},
+    thread::UnshareFlags,
+};
+
+use self::{faults::Fault, load::Load, watched::Watched};
+use crate::{
+    Environment, Failure, Requirement, Tree,
+    huge_pages::{FILE, KEY, Offer},
+    tree,
+};
+
+/// So long the load goes on in a minute; the rest is for coming to rest.
+const LOAD: Duration = Duration::from_secs(50);
+
+/// How long, and by which choices.
+#[derive(Clone, Copy, Debug)]
+pub struct Soak {
+    /// How many minutes.
+    pub minutes: u64,
+    /// What decides every choice.
+    pub seed: u64,
+}
+
+impl Soak {
+    /// Runs it; tells a line a minute, or `skip` and why it cannot be run here.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let Some(environment) = Environment::detect(false) else {
+            println!("skip no cgroup v2 hierarchy is mounted");
+            return ExitCode::SUCCESS;
+        };
+        let needed = [Requirement::HugeTlb, Requirement::Command];
+        if let Some(unmet) = needed.into_iter().find(|needed| !environment.meets(*needed)) {
+            println!("skip {unmet}");
+            return ExitCode::SUCCESS;
+        }
+        match self.soak(&environment) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                println!("broken with --seed {}: {failure}", self.seed);
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn soak(self, environment: &Environment) -> Result<(), Failure> {
+        println!("soak of {} minutes, --seed {}", self.minutes, self.seed);
+        apart()?;
+        tree::fell_orphans(environment);
+        let _offer = Offer::new(environment)?;
+        let tree = Tree::plant(environment)?;
+        tree.root().write("cgroup.subtree_control", "+hugetlb")?;
+        let mut watched = watched::start(environment, &tree)?;
+        let mut load = Load::new(&tree);
+        let mut grown = 0;
+        for minute in 1..=self.minutes {
+            // A minute's choices do not depend on how far the one before it came.
+            load.rng = Rng::with_seed(self.seed ^ minute.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            load.forget();
+            let passed = under_load(environment, &watched, &mut load);
+            let judged = passed.and_then(|()| {
+                let all = tree.root().count(FILE, KEY)?;
+                let counted = all.wrapping_sub(std::mem::replace(&mut grown, all));
+                for watched in &watched {
+                    watched.settle(&tree)?;
+                }
+                watched.iter_mut().map(|watched| watched.judge(&tree, counted)).collect()
+            });
+            let lines: Vec<String> = match judged {
+                Ok(lines) => lines,
+                Err(failure) => {
+                    leave_behind(&load, &watched);
+                    return Err(Failure::Broken(format!("minute {minute}: {failure}")));
+                }
+            };
+            let (born, died, alive) = load.count();
+            println!("{minute:4}: {born} born, {died} died, {alive} live | {}", lines.join(" | "));
+            tree.forget_the_dead();
+        }
+        Ok(())
+    }
+}
+
+/// All faults of a minute, one after the other, in a slice of its time each.
+fn under_load(
+    environment: &Environment,
+    watched: &[Watched],
+    load: &mut Load<'_>,
+) -> Result<(), Failure> {
+    let faults = Fault::draw(&mut load.rng);
+    let slice = LOAD / u32::try_from(faults.len()).unwrap_or(1);
+    let begin = Instant::now();
+    for (fault, end) in faults.into_iter().zip(1..) {
+        load.deed(format_args!("{fault:?}"));
+        let until = begin + slice * end;
+        fault.meanwhile(environment, watched, load, &mut |load| {
+            while Instant::now() < until {
+                load.act()?;
+            }
+            Ok(())
+        })?;
+    }
+    load.calm()
+}
+
+/// Into a mount namespace of its own: what is mounted in it is seen by the watchers, and by nobody
+/// else.
+fn apart() -> Result<(), Failure> {
+    // Only this thread runs yet, so that nothing else is taken along.
+    #[expect(
+        deprecated,
+        reason = "sound for namespaces; its successor is unsafe for shared files"
+    )]
+    rustix::thread::unshare(UnshareFlags::NEWNS)?;
+    Ok(mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
+}
+
+/// For people who look into a failure: what was done, and what each watcher told.
+fn leave_behind(load: &Load<'_>, watched: &[Watched]) {
+    let Some(path) = env::var_os("SCENARIO_STREAM") else { return };
+    let mut text = load.deeds().join("\n");
+    for watched in watched {
+        text += &format!("\n\n{}\n{:#?}", watched.name, watched.stream());
+    }
+    if let Err(error) = fs::write(&path, text) {
+        eprintln!("{}: {error}", path.display());
+    }
+}

@@ -1,0 +1,254 @@
+//! The watchers of a soak, and what each must have told and may hold when all is at rest.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    time::{Duration, Instant},
+};
+
+use cgwatch::{Event, EventKind, GapReason, Options, Strategy};
+use contract::{Truth, attributable, balance, blame, every_birth, hold_against};
+
+use super::told::Told;
+use crate::{
+    Circumstances, Environment, Failure, Outside, Requirement, Tree, ensure,
+    failure::Failure::Broken,
+    holding::{anonymous, descriptors},
+    huge_pages::{FILE, KEY},
+};
+
+/// Watches of the one that has too few.
+const FEW: u64 = 40;
+/// How often that one sweeps.
+const SWEEP_MS: u64 = 500;
+/// So much anonymous memory may come to the first minute's: what allocators keep of the largest
+/// storm so far. A byte a life would be more.
+const GROWTH: u64 = 16 << 20;
+
+/// A watcher, in a process of its own.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) name: &'static str,
+    pub(crate) outside: Outside,
+    strategy: Strategy,
+    /// All its watches are granted.
+    unlimited: bool,
+    /// What it had told when the minute began.
+    told: Told,
+    /// What it has told since.
+    minute: Vec<Event>,
+    /// Its descriptors when it was ready.
+    descriptors: usize,
+    /// Its anonymous memory after the first minute.
+    memory: Option<u64>,
+}
+
+/// What a cgroup's event files really hold.
+type Reality = BTreeMap<u64, BTreeMap<&'static str, Vec<(String, u64)>>>;
+
+/// Every kind of watcher that this machine allows; tells which it does not.
+pub(crate) fn start(environment: &Environment, tree: &Tree) -> Result<Vec<Watched>, Failure> {
+    let mut all = Vec::new();
+    for (strategy, needed) in
+        [(Strategy::Inotify, None), (Strategy::Fanotify, Some(Requirement::SuperblockMark))]
+    {
+        match needed.filter(|needed| !environment.meets(*needed)) {
+            None => {
+                let path = tree.path().as_os_str();
+                let options = ["--strategy", strategy.name(), "--files", FILE];
+                let arguments = options.map(AsRef::as_ref).into_iter().chain([path]);
+                let outside = Outside::command(environment, arguments)?;
+                all.push(Watched::new(strategy.name(), outside, strategy, true)?);
+            }
+            Some(unmet) => println!("without {}: {unmet}", strategy.name()),
+        }
+    }
+    if environment.meets(Requirement::UserNamespace) {
+        let circumstances = Circumstances {
+            limit: Some(("max_inotify_watches", FEW)),
+            sweep_ms: SWEEP_MS,
+            file: Some(FILE),
+            ..Circumstances::default()
+        };
+        let outside = Outside::library(environment, tree.path(), circumstances)?;
+        all.push(Watched::new("few watches", outside, Strategy::Inotify, false)?);
+    } else {
+        println!("without a limit on watches: {}", Requirement::UserNamespace);
+    }
+    Ok(all)
+}
+
+impl Watched {
+    fn new(
+        name: &'static str,
+        outside: Outside,
+        strategy: Strategy,
+        unlimited: bool,
+    ) -> Result<Self, Failure> {
+        let descriptors = descriptors(&outside.pid())?.open;
+        let (told, minute) = (Told::default(), Vec::new());
+        Ok(Self { name, outside, strategy, unlimited, told, minute, descriptors, memory: None })
+    }
+
+    /// What it told of those that live, and in this minute.
+    #[must_use]
+    pub(crate) fn stream(&self) -> Vec<Event> {
+        let mut minute = self.minute.clone();
+        minute.extend(self.outside.recording.so_far());
+        self.told.before(&minute)
+    }
+
+    /// Waits until it has told all that was done.
+    pub(crate) fn settle(&self, tree: &Tree) -> Result<(), Failure> {
+        let settled = self.outside.recording.settle(tree);
+        settled.map_err(|failure| Broken(format!("{}: {failure}", self.name)))
+    }
+
+    /// Nothing happens any more: all it told must be right, and be so in the end. What may still
+    /// come are counters, which the kernel delays. Gives what is to be told of the minute.
+    pub(crate) fn judge(&mut self, tree: &Tree, counted: u64) -> Result<String, Failure> {
+        let recording = &self.outside.recording;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            self.minute.extend(recording.drain());
+            match self.is_right(tree, counted) {
+                Ok(()) => break,
+                // Another look after whatever comes, and a last one when the time is up.
+                Err(_) if Instant::now() < deadline => {
+                    let soon = Instant::now() + Duration::from_millis(200);
+                    let _ = recording.until_more(soon.min(deadline));
+                }
+                Err(failure) => return Err(Broken(format!("{}: {failure}", self.name))),
+            }
+        }
+        let memory = anonymous(&self.outside.pid())?;
+        let first = *self.memory.get_or_insert(memory);
+        ensure!(
+            memory <= first + GROWTH,
+            "{}: {memory} bytes of anonymous memory, {first} after the first minute",
+            self.name
+        );
+        let line = self.line(memory)?;
+        self.told.take(&self.minute);
+        self.minute.clear();
+        Ok(line)
+    }
+
+    fn is_right(&self, tree: &Tree, counted: u64) -> Result<(), Failure> {
+        let truth = tree.truth();
+        let events = self.told.before(&self.minute);
+        hold_against(&events, &truth)?;
+        if self.unlimited && !self.minute.iter().any(|event| gap(event).is_some()) {
+            every_birth(&events, &truth)?;
+        }
+        balance(&self.minute, FILE, KEY, counted)?;
+        // Of a branch that came and went in an instant it is not proven by fanotify whose the counts
+        // are, as in `last-word-nested`.
+        match self.strategy {
+            Strategy::Fanotify => {}
+            _ if self.unlimited => blame(&events, &truth, FILE, KEY)?,
+            _ => blame(&attributable(&events), &truth, FILE, KEY)?,
+        }
+        let reality = reality(tree, &truth)?;
+        self.knows(&reality)?;
+        self.holds(&reality)
+    }
+
+    /// It has told every file's values as they are.
+    fn knows(&self, reality: &Reality) -> Result<(), Failure> {
+        let mut told = self.told.clone();
+        told.take(&self.minute);
+        ensure!(told.living() == reality.len(), "{} of {} live", told.living(), reality.len());
+        for (id, files) in reality {
+            for file in files_read() {
+                let (real, known) = (files.get(file), told.values(*id, file));
+                ensure!(
+                    real.is_some() == known.is_some(),
+                    "{file} of id {id}: {real:?}, but {known:?} was told"
+                );
+                for (key, value) in real.into_iter().flatten() {
+                    let known = known.and_then(|known| known.get(key));
+                    ensure!(
+                        known == Some(*value),
+                        "{file} {key} of id {id} is {value}, but {known:?} was told last"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// It holds the watches it needs, and the descriptors it began with.
+    fn holds(&self, reality: &Reality) -> Result<(), Failure> {
+        let held = descriptors(&self.outside.pid())?;
+        ensure!(
+            held.open == self.descriptors,
+            "{} descriptors, {} at the start",
+            held.open,
+            self.descriptors
+        );
+        let files: usize = reality.values().map(BTreeMap::len).sum();
+        let needed = match self.strategy {
+            Strategy::Fanotify => files,
+            // One for each directory, and one above the root.
+            _ => files + reality.len() + 1,
+        };
+        if self.unlimited {
+            ensure!(held.watches == needed, "{} watches, {needed} are needed", held.watches);
+        } else {
+            let most = needed.min(usize::try_from(FEW).unwrap_or(usize::MAX));
+            ensure!(held.watches <= most, "{} watches of {most}", held.watches);
+        }
+        Ok(())
+    }
+
+    fn line(&self, memory: u64) -> Result<String, Failure> {
+        let gaps = self.minute.iter().filter_map(gap);
+        let overflows = gaps.clone().filter(|reason| **reason == GapReason::QueueOverflow);
+        Ok(format!(
+            "{}: {} events, {} gaps, {} of overflow, {} KiB, {} watches",
+            self.name,
+            self.minute.len(),
+            gaps.count(),
+            overflows.count(),
+            memory >> 10,
+            descriptors(&self.outside.pid())?.watches,
+        ))
+    }
+}
+
+fn gap(event: &Event) -> Option<&GapReason> {
+    match &event.kind {
+        EventKind::Gap { reason, .. } => Some(reason),
+        _ => None,
+    }
+}
+
+fn files_read() -> impl Iterator<Item = &'static str> {
+    Options::DEFAULT_FILES.into_iter().chain([FILE])
+}
+
+fn reality(tree: &Tree, truth: &Truth) -> Result<Reality, Failure> {
+    let living = truth.lives.iter().filter(|(_, life)| !life.ended);
+    let files = living.map(|(id, life)| {
+        let name = String::from_utf8_lossy(&life.path).into_owned();
+        let directory = tree.path().join(name.trim_start_matches('/'));
+        let mut files = BTreeMap::new();
+        for file in files_read() {
+            let path = directory.join(file);
+            match fs::read_to_string(&path) {
+                Ok(text) => {
+                    let pair = |line: &str| {
+                        let (key, value) = line.split_once(' ')?;
+                        Some((key.to_owned(), value.parse().ok()?))
+                    };
+                    files.insert(file, text.lines().filter_map(pair).collect());
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Failure::driver("read", path)(error)),
+            }
+        }
+        Ok((*id, files))
+    });
+    files.collect()
+}
