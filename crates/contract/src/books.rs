@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use cgwatch::{Confidence, Event, EventKind, GapReason, Unseen};
 
-use super::{Breach, Rule, Truth};
+use super::{Breach, Rule, Truth, lives::parent};
 
 /// What was told of one counter, in sum over the whole stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +76,7 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
     // Of all, before any is held to account: an amount may be shared with one whose birth is told
     // after it.
     let mut counted: HashMap<u64, i128> = HashMap::new();
+    let mut born_at: HashMap<u64, &[u8]> = HashMap::new();
     let never_told = truth.counting_but(&known, file, key);
     for event in events {
         let EventKind::Appeared { cgroup, .. } = &event.kind else { continue };
@@ -86,6 +87,7 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
         };
         let below = never_told.counted_below(cgroup.path.as_bytes(), file, key);
         counted.insert(cgroup.n, i128::from(real + below));
+        born_at.insert(cgroup.n, cgroup.path.as_bytes());
     }
     let mut overflowed = false;
     // What was told as a cgroup's own before its child was known is taken back later.
@@ -128,7 +130,16 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
         let share = |all: &HashMap<u64, i128>| -> i128 {
             others.iter().chain([&cgroup.n]).map(|n| all.get(n).copied().unwrap_or(0)).sum()
         };
-        let (all, most) = (share(&told) + amount, share(&counted));
+        let (all, mut most) = (share(&told) + amount, share(&counted));
+        if all > most && unseen_of(event).is_some_and(|u| u.confidence == Some(Confidence::Shared))
+        {
+            // Beside those it names some may have counted that were never told: born and gone in the
+            // same directory before that was watched.
+            let paths = others.iter().filter_map(|n| born_at.get(n).copied());
+            let top = paths.chain([cgroup.path.as_bytes()]).min_by_key(|path| path.len());
+            let directory = top.and_then(parent).unwrap_or(b"/");
+            most += i128::from(never_told.counted_below(directory, file, key));
+        }
         if all > most {
             let what = format_args!(
                 "{file} {key}: {all} told of what counted {most} (shared with {others:?})"

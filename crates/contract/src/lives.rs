@@ -106,7 +106,7 @@ pub fn families(events: &[Event]) -> Rule {
 }
 
 /// The path of the parent; none for the watched root.
-fn parent(path: &[u8]) -> Option<&[u8]> {
+pub(crate) fn parent(path: &[u8]) -> Option<&[u8]> {
     if path == b"/" {
         return None;
     }

@@ -325,6 +325,18 @@ fn wrong_blame_is_found() {
     };
     assert_eq!(shared_ahead(1), Ok(()));
     broken(shared_ahead(0), "1 told of what counted 0");
+    // Another that was there and was never told may have counted it, but not if it is no one's else.
+    let mut untold = truth(0);
+    untold.lives.insert(103, Life { path: b"/c".into(), ended: true, ..Life::default() });
+    untold
+        .lives
+        .entry(103)
+        .or_default()
+        .counted
+        .insert(("memory.events".into(), "oom_kill".into()), 1);
+    let counted = |events: &[Event]| blame(events, &untold, "memory.events", "oom_kill");
+    assert_eq!(counted(&shared("/a", "/b").0), Ok(()));
+    broken(counted(&a_and_b(unseen(1, &[]))), "1 told of what counted 0");
     // What it may share with another is not held against it alone when it is spoken of again.
     let file_gone = EventKind::FileRemoved {
         cgroup: cgroup(2, "/b"),
