@@ -11,7 +11,12 @@
 
 use indexmap::IndexMap;
 
-use super::{Monitor, Set, books::NodeKey, hints::Death, is_gone};
+use super::{
+    Monitor, Set,
+    books::NodeKey,
+    hints::{Death, Hints},
+    is_gone,
+};
 use crate::{LearnedFrom, world::World};
 
 #[derive(Debug, Default)]
@@ -57,11 +62,13 @@ impl Deaths {
         }
     }
 
-    /// What died in a directory lies outside of what is watched, and all below that.
-    fn drop_strays(&mut self, outside: Vec<Death>) {
+    /// What died in a directory lies outside of what is watched, and all below that, also what has
+    /// not been looked at yet: nothing would ever show where it lay.
+    fn drop_strays(&mut self, hints: &mut Hints, outside: Vec<Death>) {
         let mut waiting = outside;
         while let Some(death) = waiting.pop() {
             waiting.extend(self.strays.swap_remove(&death.id).unwrap_or_default());
+            waiting.extend(hints.take_deaths_in(death.id));
         }
     }
 }
@@ -183,9 +190,9 @@ impl<W: World> Monitor<W> {
             }
             Some(Ok(dir)) => {
                 self.world.close(dir);
-                self.deaths.drop_strays(unknown);
+                self.deaths.drop_strays(&mut self.hints, unknown);
             }
-            _ => self.deaths.drop_strays(unknown),
+            _ => self.deaths.drop_strays(&mut self.hints, unknown),
         }
     }
 

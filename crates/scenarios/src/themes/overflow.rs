@@ -129,7 +129,7 @@ fn lone_death(environment: &Environment) -> Result<(), Failure> {
 /// births and deaths after it.
 fn among_thousands(environment: &Environment) -> Result<(), Failure> {
     let tree = last_word::counting_tree(environment)?;
-    let many = environment.scale(4_000, 150);
+    let many = environment.scale(2_000, 150);
     for n in 0..many {
         tree.make(format!("crowd-{n}"))?;
         if n % 16 == 0 {
