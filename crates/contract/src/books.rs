@@ -90,6 +90,7 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
         born_at.insert(cgroup.n, cgroup.path.as_bytes());
     }
     let mut overflowed = false;
+    let mut came_with: Vec<(&[u8], u64)> = Vec::new();
     // What was told as a cgroup's own before its child was known is taken back later.
     for event in events {
         if let EventKind::Changed { cgroup, file: changed, delta, own, .. } = &event.kind
@@ -102,6 +103,10 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
     for event in events {
         if let EventKind::Gap { reason: GapReason::QueueOverflow, .. } = event.kind {
             overflowed = true;
+        }
+        if let EventKind::FileAdded { cgroup, files } = &event.kind {
+            let amount = files.get(file).and_then(|values| values.get(key)).unwrap_or(0);
+            came_with.extend((amount > 0).then_some((cgroup.path.as_bytes(), amount)));
         }
         let Some(cgroup) = event.kind.cgroup() else { continue };
         let amount = match &event.kind {
@@ -139,6 +144,9 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
             let top = paths.chain([cgroup.path.as_bytes()]).min_by_key(|path| path.len());
             let directory = top.and_then(parent).unwrap_or(b"/");
             most += i128::from(never_told.counted_below(directory, file, key));
+            // Or some that live: what a file had counted when it came is told as its baseline only.
+            let inside = came_with.iter().filter(|(path, _)| path.starts_with(directory));
+            most += inside.map(|(_, amount)| i128::from(*amount)).sum::<i128>();
         }
         if all > most {
             let what = format_args!(

@@ -337,6 +337,20 @@ fn wrong_blame_is_found() {
     let counted = |events: &[Event]| blame(events, &untold, "memory.events", "oom_kill");
     assert_eq!(counted(&shared("/a", "/b").0), Ok(()));
     broken(counted(&a_and_b(unseen(1, &[]))), "1 told of what counted 0");
+    // So may one that lives, and whose file had counted it when it came.
+    let came = EventKind::FileAdded {
+        cgroup: cgroup(2, "/b"),
+        files: files(&[("memory.events", &[("oom_kill", 1)])]),
+    };
+    let alone = |confidence| Unseen { confidence: Some(confidence), ..unseen(1, &[]) };
+    let beside = |confidence| {
+        let born = Stream::new().appeared(1, "/a", false).appeared(2, "/b", false);
+        let others = born.appeared(3, "/c", false).tell(came.clone());
+        let shared = Unseen { shared_with: vec![3], shared_count: 1, ..alone(confidence) };
+        rule(&others.removed(1, "/a", shared).0, 0)
+    };
+    assert_eq!(beside(Confidence::Shared), Ok(()));
+    broken(beside(Confidence::Bounded), "1 told of what counted 0");
     // What it may share with another is not held against it alone when it is spoken of again.
     let file_gone = EventKind::FileRemoved {
         cgroup: cgroup(2, "/b"),
