@@ -23,6 +23,7 @@ use fsnotify::{
 };
 use kernfs::{Access, SuperBlock};
 use rustix::io::Errno;
+use scenarios::{Environment, Offer, Requirement};
 
 const MODIFY: u32 = 0x2;
 const CREATE: u32 = 0x100;
@@ -33,15 +34,21 @@ const ISDIR: u32 = 0x4000_0000;
 
 /// A cgroup of this test's, with all below it.
 #[derive(Debug)]
-struct Top(PathBuf);
+struct Top {
+    path: PathBuf,
+    /// All have one, so that none sees the controller's files come or go by another's.
+    _offer: Option<Offer>,
+}
 
 impl Top {
     /// `None`, with a word, where there is no hierarchy to write in.
     fn new(test: &str) -> Option<Self> {
+        let environment = Environment::detect(false).filter(|e| e.meets(Requirement::HugeTlb));
+        let _offer = environment.map(|environment| Offer::new(&environment).unwrap());
         let mount = Mount::all().ok()?.into_iter().next();
         let top =
             mount.map(|m| m.point.join(format!("cgwatch-mirror-{test}-{}", std::process::id())));
-        match top.map(|top| fs::create_dir(&top).map(|()| Self(top))) {
+        match top.map(|path| fs::create_dir(&path).map(|()| Self { path, _offer })) {
             Some(Ok(top)) => Some(top),
             other => {
                 assert!(std::env::var_os("CI").is_none(), "no hierarchy to write in: {other:?}");
@@ -52,7 +59,7 @@ impl Top {
     }
 
     fn make(&self, path: &str) -> u64 {
-        let path = self.0.join(path);
+        let path = self.path.join(path);
         fs::create_dir(&path).unwrap();
         fs::metadata(path).unwrap().ino()
     }
@@ -60,7 +67,7 @@ impl Top {
     fn remove(&self, path: &str) {
         // Busy for as long as the kernel takes to bury a process.
         let end = Instant::now() + Duration::from_secs(10);
-        while let Err(error) = fs::remove_dir(self.0.join(path)) {
+        while let Err(error) = fs::remove_dir(self.path.join(path)) {
             assert!(Instant::now() < end, "{path}: {error}");
             std::thread::yield_now();
         }
@@ -69,7 +76,7 @@ impl Top {
     /// A process in a cgroup until it is dropped.
     fn inhabit(&self, path: &str) -> Inhabitant {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-        let entered = fs::write(self.0.join(path).join("cgroup.procs"), child.id().to_string());
+        let entered = fs::write(self.path.join(path).join("cgroup.procs"), child.id().to_string());
         if entered.is_err() {
             let _ = child.kill();
         }
@@ -91,7 +98,7 @@ impl Drop for Top {
                 std::thread::yield_now();
             }
         }
-        remove(&self.0);
+        remove(&self.path);
     }
 }
 
@@ -113,7 +120,7 @@ struct Shown {
 
 impl Shown {
     fn new(top: &Top) -> Self {
-        let mut mirror = Mirror::new(&top.0).unwrap();
+        let mut mirror = Mirror::new(&top.path).unwrap();
         let mount = Arc::new(mirror.tree().mount());
         mirror.set_front(Some(Box::new(Arc::clone(&mount))));
         let account = Account::new(Limits::default());
@@ -195,10 +202,10 @@ fn it_shows_what_the_host_shows() {
     };
     for path in ["", "a"] {
         let listed = shown.mount.list(format!("/{path}")).unwrap();
-        let host = names(fs::read_dir(top.0.join(path)).unwrap());
+        let host = names(fs::read_dir(top.path.join(path)).unwrap());
         assert_eq!(listed.iter().map(|name| name.to_vec()).collect::<Vec<_>>(), host);
         for name in host.iter().map(|name| std::str::from_utf8(name).unwrap()) {
-            let metadata = fs::metadata(top.0.join(path).join(name)).unwrap();
+            let metadata = fs::metadata(top.path.join(path).join(name)).unwrap();
             let stat = shown.mount.lookup(format!("/{path}/{name}")).unwrap();
             assert_eq!(stat.ino, metadata.ino(), "{name}");
             assert_eq!(u32::from(stat.permissions.mode), metadata.mode() & 0o7777, "{name}");
@@ -273,8 +280,8 @@ fn nothing_but_the_feed_changes_anything() {
     assert_eq!(errno(shown.mount.rmdir("/a")), Errno::ROFS);
     let file = shown.mount.open("/a/cgroup.freeze", Access::READ | Access::WRITE).unwrap();
     file.write(b"1").unwrap_err();
-    assert_eq!(fs::read_to_string(top.0.join("a/cgroup.freeze")).unwrap(), "0\n");
-    assert!(!top.0.join("x").exists());
+    assert_eq!(fs::read_to_string(top.path.join("a/cgroup.freeze")).unwrap(), "0\n");
+    assert!(!top.path.join("x").exists());
 }
 
 #[test]
@@ -297,24 +304,24 @@ fn an_open_file_never_shows_the_next_bearer_of_its_path() {
 #[test]
 fn files_come_and_go_with_their_controllers() {
     let Some(top) = Top::new("controllers") else { return };
-    let offered = fs::read_to_string(top.0.join("cgroup.controllers")).unwrap();
+    let offered = fs::read_to_string(top.path.join("cgroup.controllers")).unwrap();
     let Some(controller) = offered.split_whitespace().next() else {
         assert!(std::env::var_os("CI").is_none(), "no controller");
         return eprintln!("skipped: no controller to switch");
     };
     top.make("a");
     let mut shown = Shown::new(&top);
-    let host = |top: &Top| fs::read_dir(top.0.join("a")).unwrap().count();
+    let host = |top: &Top| fs::read_dir(top.path.join("a")).unwrap().count();
     let before = host(&top);
     for round in 0..3 {
-        fs::write(top.0.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
+        fs::write(top.path.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
         let many = host(&top);
         assert!(many > before);
         shown.until(|shown| shown.mount.list("/a").unwrap().len() == many);
         let names = shown.mount.list("/a").unwrap();
         let added = names.iter().find(|name| name.starts_with(controller.as_bytes())).unwrap();
         let file = shown.watch(&format!("/a/{}", String::from_utf8_lossy(added)), DELETE_SELF);
-        fs::write(top.0.join("cgroup.subtree_control"), format!("-{controller}")).unwrap();
+        fs::write(top.path.join("cgroup.subtree_control"), format!("-{controller}")).unwrap();
         let events = shown.events(ends(file));
         assert_eq!(masks_of(&events, file), [DELETE_SELF, IGNORED], "round {round}");
         shown.until(|shown| shown.mount.list("/a").unwrap().len() == before);

@@ -42,7 +42,7 @@ pub(crate) fn refuse(tree: &Tree, cgroup: &Cgroup, times: u64) -> Result<(), Fai
 /// The setting belongs to the whole machine: whoever has an offer shares the lock, and the last to
 /// leave puts it back, if the lock's file says that the first had found it off.
 #[derive(Debug)]
-pub(crate) struct Offer {
+pub struct Offer {
     lock: File,
     control: PathBuf,
 }
@@ -50,7 +50,12 @@ pub(crate) struct Offer {
 const FOUND_OFF: &[u8] = b"found off\n";
 
 impl Offer {
-    pub(crate) fn new(environment: &Environment) -> Result<Self, Failure> {
+    /// From now on `hugetlb.2MB.events` is in new cgroups below those that offer the controller in turn.
+    ///
+    /// # Errors
+    /// [`Failure::Driver`], also where there is no such controller
+    /// ([`Requirement::HugeTlb`](crate::Requirement::HugeTlb)).
+    pub fn new(environment: &Environment) -> Result<Self, Failure> {
         let path = environment.scratch.join("cgwatch-huge-pages.lock");
         let lock = File::options().read(true).append(true).create(true).open(&path);
         let mut lock = lock.map_err(Failure::driver("make", &path))?;

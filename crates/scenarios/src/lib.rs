@@ -27,6 +27,7 @@ mod worker;
 
 pub use environment::Environment;
 pub use failure::Failure;
+pub use huge_pages::Offer;
 pub use process::{entry, run_in_child};
 pub use scenario::{Outcome, Requirement, Scenario};
 pub use soak::Soak;

@@ -83,7 +83,7 @@ pub(super) fn cgroups(known: &mut Known) -> Result<Ending> {
     // The command is one of the things that scenarios drive.
     process::run(command.arg("build").args(WHOLE).arg("--bin=cgwatch"))?;
     let mut command = process::cargo();
-    command.arg("test").args(WHOLE).args(["--test", SCENARIOS_HERE]);
+    command.arg("test").args(WHOLE).args(["--no-fail-fast", "--test", SCENARIOS_HERE]);
     let lines = process::run_and_read(&mut command)?;
     let skipped: BTreeSet<_> =
         lines.iter().filter_map(|line| line.strip_prefix("skip ")?.split(' ').next()).collect();

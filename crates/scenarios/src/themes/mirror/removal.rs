@@ -18,7 +18,9 @@ use rustix::{
 
 use super::{Client, Server, client::ONE_WATCH};
 use crate::{
-    Cgroup, Environment, Failure, Task, Tree, Worker, ensure,
+    Cgroup, Environment, Failure, Offer,
+    Requirement::HugeTlb,
+    Task, Tree, Worker, ensure,
     themes::{memory, reclaim},
 };
 
@@ -262,6 +264,7 @@ pub(super) fn kills_at_once(environment: &Environment) -> Result<(), Failure> {
 
 /// A controller goes and takes its files from a cgroup that lives on; then it comes back.
 pub(super) fn controller_off(environment: &Environment) -> Result<(), Failure> {
+    let _offer = environment.meets(HugeTlb).then(|| Offer::new(environment)).transpose()?;
     let tree = Tree::plant(environment)?;
     let path = tree.root().file("cgroup.controllers");
     let offered = fs::read_to_string(&path).map_err(Failure::driver("read", path))?;
