@@ -127,6 +127,15 @@ impl HostWorld {
         self.bases.get(base)?.open_id(id, flags)
     }
 
+    fn open_directory_id(
+        &self,
+        base: usize,
+        id: u64,
+        path: &[u8],
+    ) -> Option<Result<OwnedFd, Errno>> {
+        self.bases.get(base)?.open_directory_id(id, path)
+    }
+
     fn on_base(&self, fd: OwnedFd, base: usize) -> Result<(HostDir, Stat), Errno> {
         let (stat, device) = stat_of(&fd)?;
         if self.bases.get(base).is_none_or(|base| base.device != device) {
@@ -179,7 +188,7 @@ impl World for HostWorld {
     }
 
     fn open_known(&mut self, base: usize, path: &[u8], id: u64) -> Result<HostDir, Errno> {
-        if let Some(fd) = self.open_id(base, id, DIRECTORY) {
+        if let Some(fd) = self.open_directory_id(base, id, path) {
             return Ok(HostDir { fd: fd?, base, used: 0 });
         }
         let (dir, stat) = self.open(base, path)?;
@@ -192,7 +201,7 @@ impl World for HostWorld {
         name: &[u8],
         id: u64,
     ) -> Result<(HostDir, Stat), Errno> {
-        let fd = match self.open_id(dir.base, id, DIRECTORY) {
+        let fd = match self.open_directory_id(dir.base, id, name) {
             Some(fd) => fd?,
             None => rustix::fs::openat(&dir.fd, name, DIRECTORY, Mode::empty())?,
         };

@@ -30,6 +30,9 @@ pub(super) struct Base {
 /// The longest path one system call takes, with its NUL.
 const PATH_MAX: usize = 4096;
 
+/// The longest name that the kernel finds by an id.
+const NAME_MAX: usize = 255;
+
 /// The id of the root of every kernfs hierarchy.
 const ROOT_ID: u64 = 1;
 
@@ -39,6 +42,15 @@ impl Base {
         let root = self.handles.as_ref().filter(|_| id != 0)?;
         let handle = FileHandle::from_kernfs_id(id);
         Some(open_by_handle_at(root.as_fd(), &handle, flags).map_err(|error| error.errno()))
+    }
+
+    /// Opens the directory that has this id and this name or path. `None` as for [`Self::open_id`],
+    /// and where the kernel would not find the way from the id to the directory: it looks for its name
+    /// and those above it, if nobody has looked them up yet or they were reclaimed, and has no room
+    /// for longer ones than this (`exportfs_get_name`), which cgroupfs takes.
+    pub(super) fn open_directory_id(&self, id: u64, path: &[u8]) -> Option<Result<OwnedFd, Errno>> {
+        let is_found = path.split(|&byte| byte == b'/').all(|name| name.len() <= NAME_MAX);
+        if is_found { self.open_id(id, DIRECTORY) } else { None }
     }
 
     /// Opens the directory at a path from the mount's root, however long it is.

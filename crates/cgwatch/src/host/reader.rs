@@ -53,15 +53,15 @@ impl HostReader {
     /// Opens a directory if it still is the cgroup with this id. `path` is as in
     /// [`CgroupPath`](crate::CgroupPath).
     fn open(&self, path: &[u8], id: u64) -> Result<OwnedFd, Errno> {
-        if let Some(opened) = self.base.open_id(id, super::DIRECTORY) {
-            return opened;
-        }
         let inside = path.strip_prefix(b"/").unwrap_or(path);
         let full = match (self.prefix.is_empty(), inside.is_empty()) {
             (true, _) => inside.to_vec(),
             (false, true) => self.prefix.clone(),
             (false, false) => [self.prefix.as_slice(), inside].join(&b'/'),
         };
+        if let Some(opened) = self.base.open_directory_id(id, &full) {
+            return opened;
+        }
         let fd = self.base.open(&full)?;
         let (stat, device) = stat_of(&fd)?;
         if device != self.base.device || stat.id != id {

@@ -1,13 +1,16 @@
 //! Too few watches, no permission, no privileges: it goes on, and says what is missing.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    os::unix::fs::{DirEntryExt as _, PermissionsExt as _},
+};
 
-use cgwatch::{EventKind, GapReason};
+use cgwatch::{EventKind, GapReason, Options};
 use contract::{existence, hold, hold_against};
 
 use crate::{
-    Circumstances, Environment, Failure, Outside, Requirement::UserNamespace, Scenario, Tree,
-    ensure,
+    Cgroup, Circumstances, Environment, Failure, Outside, Recording, Requirement::UserNamespace,
+    Scenario, Tree, ensure,
 };
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -15,6 +18,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("limits-no-instance", no_instance).needs(&[UserNamespace]),
     Scenario::new("limits-no-permission", no_permission),
     Scenario::new("limits-unprivileged", unprivileged),
+    Scenario::new("limits-long-names", long_names),
 ];
 
 /// A user without any privileges.
@@ -146,4 +150,31 @@ fn unprivileged(environment: &Environment) -> Result<(), Failure> {
     }
     outside.recording.settle(&tree)?;
     Ok(hold_against(&outside.stop()?, &tree.truth())?)
+}
+
+/// cgroupfs takes names for which the kernel has no room when it opens by id what nobody has looked
+/// up yet. (And, up to 7.3.3, when fanotify reports them.)
+fn long_names(environment: &Environment) -> Result<(), Failure> {
+    let tree = Tree::plant(environment)?;
+    let make = |name: String| -> Result<Cgroup, Failure> {
+        let directory = tree.path().join(name);
+        fs::create_dir(&directory).map_err(Failure::driver("make", &directory))?;
+        let listed = fs::read_dir(tree.path()).map_err(Failure::driver("list", tree.path()))?;
+        let its = |entry: &fs::DirEntry| entry.path() == directory;
+        let id = listed.filter_map(Result::ok).find(its).map(|entry| entry.ino());
+        let id = id.ok_or_else(|| Failure::broken("driver: a new cgroup is not listed"))?;
+        Ok(Cgroup { id, directory })
+    };
+    let all = |first: &str| -> Result<Vec<Cgroup>, Failure> {
+        [255, 256, 1000].into_iter().map(|length| make(first.repeat(length))).collect()
+    };
+    let mut cgroups = all("o")?;
+    let recording = Recording::of_tree(environment, &tree, Options::new())?;
+    cgroups.extend(all("n")?);
+    for cgroup in &cgroups {
+        recording.until_appeared(cgroup)?;
+        tree.remove(cgroup)?;
+        recording.until_removed(cgroup)?;
+    }
+    recording.stop().map(drop)
 }
