@@ -142,7 +142,8 @@ const CALLS: &[Call] = &[
     }),
     ("get an attribute", |at| get(at, "user.a", 16)),
     ("get a missing attribute", |at| get(at, "user.z", 16)),
-    ("get an attribute of another kind", |at| get(at, "system.posix_acl_access", 16)),
+    // Not an access list: Linux 7.0 answers that itself on a FUSE mount (ENODATA, not EOPNOTSUPP).
+    ("get an attribute of another kind", |at| get(at, "system.other", 16)),
     ("get an attribute for which there is no room", |at| get(at, "user.b", 16)),
     ("list the attributes", |at| {
         let mut names = vec![0; 4096];
