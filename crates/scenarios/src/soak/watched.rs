@@ -142,13 +142,8 @@ impl Watched {
             every_birth(&events, &truth)?;
         }
         balance(&self.minute, FILE, KEY, counted)?;
-        // Of a branch that came and went in an instant it is not proven by fanotify whose the counts
-        // are, as in `last-word-nested`.
-        match self.strategy {
-            Strategy::Fanotify => {}
-            _ if self.unlimited => blame(&events, &truth, FILE, KEY)?,
-            _ => blame(&attributable(&events), &truth, FILE, KEY)?,
-        }
+        // While controllers are switched, cgroups may own part of what is shared that nobody can name.
+        blame(&attributable(&events), &truth, FILE, KEY)?;
         let reality = reality(tree, &truth)?;
         self.knows(&reality)?;
         self.holds(&reality)
