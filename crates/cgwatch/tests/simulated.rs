@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use cgwatch::{
     Confidence, Depth, Driver, EventKind, Limits, Options, SimWorld, Strategy, Unseen, Watcher,
-    cgroup_sim::{self, Hierarchy, Profile},
+    cgroup_sim::{self, Event, Hierarchy, Profile},
     world::World,
 };
 
@@ -36,7 +36,8 @@ impl Pager {
 }
 
 fn services(profile: Profile) -> Arc<Hierarchy> {
-    let hierarchy = Hierarchy::new(cgroup_sim::Options { profile, ..Default::default() });
+    let options = cgroup_sim::Options { profile, remember: true, ..Default::default() };
+    let hierarchy = Hierarchy::new(options);
     hierarchy.write("/cgroup.subtree_control", "+memory").unwrap();
     hierarchy.mkdir("/services").unwrap();
     hierarchy.write("/services/cgroup.subtree_control", "+memory").unwrap();
@@ -137,6 +138,39 @@ fn a_file_that_went_twice_before_it_was_told_names_all_who_share() {
         assert!(told.iter().any(names), "{other} does not name {n}: {told:#?}");
     }
     assert!(told.iter().filter(|(_, unseen)| unseen.unseen_in.is_some()).count() > 1, "{told:#?}");
+}
+
+#[test]
+fn what_was_late_is_told_before_the_file_is_gone() {
+    let hierarchy = services(Profile::Linux71);
+    hierarchy.mkdir("/services/job").unwrap();
+    hierarchy.write("/services/job/cgroup.subtree_control", "+memory").unwrap();
+    let leaf = hierarchy.mkdir("/services/job/leaf").unwrap();
+    let mut watcher = watcher(SimWorld::new(Arc::clone(&hierarchy)), Options::new());
+    while watcher.wait(Some(Duration::from_secs(1))).unwrap().is_some() {}
+    hierarchy.rmdir("/services/job/leaf").unwrap();
+    while watcher.wait(Some(Duration::from_secs(1))).unwrap().is_some() {}
+    // From here on nobody takes anything.
+    hierarchy.count(leaf, Event::MemoryHigh, 2).unwrap();
+    for _ in 0..3 {
+        hierarchy.advance(Duration::from_secs(1));
+        watcher.update().unwrap();
+    }
+    hierarchy.write("/services/job/cgroup.subtree_control", "-memory").unwrap();
+    hierarchy.write("/services/cgroup.subtree_control", "-memory").unwrap();
+    watcher.update().unwrap();
+    let (mut is_gone, mut total) = (false, 0);
+    while let Some(event) = watcher.wait(Some(Duration::from_secs(1))).unwrap() {
+        match event.kind {
+            EventKind::FileRemoved { cgroup, .. } => is_gone |= cgroup.path.as_bytes() == b"/job",
+            EventKind::Changed { cgroup, file, late, .. } if cgroup.path.as_bytes() == b"/job" => {
+                assert!(!is_gone, "{file} changed, but the file is gone");
+                total += late.get("high").unwrap_or(0);
+            }
+            _ => {}
+        }
+    }
+    assert!(is_gone && total == 2, "{total} counted late");
 }
 
 /// Removes a cgroup before the watcher's Nth call, whichever that is.

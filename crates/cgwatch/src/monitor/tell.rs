@@ -99,6 +99,9 @@ pub(crate) fn living(
             files: first_files(node, known, schemas),
         });
     }
+    let late_of = |file| known.late.iter().find(|(f, ..)| *f == file);
+    // Where the file has not come back, before it went.
+    let late_of_lost = |file| late_of(file).filter(|_| node.present(file).is_none());
     for t in &known.files {
         let Some(lost) = &t.lost else { continue };
         let before = if newborn && !t.added { Moment::zero() } else { Moment::told(t) };
@@ -106,7 +109,7 @@ pub(crate) fn living(
             let files = Files(vec![entry(schemas, t.file, t.schema, &t.total)]);
             out.push(EventKind::FileAdded { cgroup: who.clone(), files });
         }
-        push_change(out, schemas, &who, t.file, before, Moment::lost(lost), None);
+        push_change(out, schemas, &who, t.file, before, Moment::lost(lost), late_of_lost(t.file));
         let file = schemas.spec(t.file).name.clone();
         out.push(EventKind::FileRemoved { cgroup: who.clone(), file, unseen: lost.unseen.clone() });
     }
@@ -115,13 +118,16 @@ pub(crate) fn living(
     if !added.is_empty() {
         out.push(EventKind::FileAdded { cgroup: who.clone(), files: Files(added) });
     }
-    for late in known.late.iter().filter(|(file, ..)| node.present(*file).is_none()) {
-        push_change(out, schemas, &who, late.0, Moment::zero(), Moment::zero(), Some(late));
+    let is_lost = |file| known.files.iter().any(|t| t.file == file && t.lost.is_some());
+    for late in known.late.iter().filter(|(file, ..)| late_of_lost(*file).is_some()) {
+        if !is_lost(late.0) {
+            push_change(out, schemas, &who, late.0, Moment::zero(), Moment::zero(), Some(late));
+        }
     }
     let changes = out.len();
     for file in node.files.iter().filter(|file| file.present) {
         let t = known.files.iter().find(|t| t.file == file.file && t.lost.is_none());
-        let late = known.late.iter().find(|(f, ..)| *f == file.file);
+        let late = late_of(file.file);
         let before = match t {
             Some(t) if !newborn || t.added => Moment::told(t),
             _ if newborn => Moment::zero(),
