@@ -119,10 +119,9 @@ pub(crate) fn living(
         out.push(EventKind::FileAdded { cgroup: who.clone(), files: Files(added) });
     }
     let is_lost = |file| known.files.iter().any(|t| t.file == file && t.lost.is_some());
-    for late in known.late.iter().filter(|(file, ..)| late_of_lost(*file).is_some()) {
-        if !is_lost(late.0) {
-            push_change(out, schemas, &who, late.0, Moment::zero(), Moment::zero(), Some(late));
-        }
+    let without_file = |file| node.present(file).is_none() && !is_lost(file);
+    for late in known.late.iter().filter(|(file, ..)| without_file(*file)) {
+        push_change(out, schemas, &who, late.0, Moment::zero(), Moment::zero(), Some(late));
     }
     let changes = out.len();
     for file in node.files.iter().filter(|file| file.present) {
