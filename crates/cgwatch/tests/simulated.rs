@@ -256,6 +256,59 @@ fn what_is_born_and_gone_in_a_newborn_is_told_by_the_mark() {
     }
 }
 
+/// Has a cgroup count as much as a dead one did, before the watcher's Nth call.
+struct Counter {
+    calls: u64,
+    id: u64,
+}
+
+impl Driver for Counter {
+    fn between_calls(&mut self, hierarchy: &Hierarchy) {
+        if self.calls == 0 {
+            hierarchy.count(self.id, Event::MemoryHigh, 3).unwrap();
+        }
+        self.calls = self.calls.wrapping_sub(1);
+    }
+}
+
+/// What a parent counted itself between the readings of its file and of the file's twin stood for as
+/// much that a dead child had counted, which was called the next dead child's alone then.
+#[test]
+fn what_a_parent_counts_meanwhile_is_not_called_a_dead_childs_alone() {
+    for calls in 0.. {
+        let hierarchy = services(Profile::Linux71);
+        let id = hierarchy.find("/services").unwrap();
+        let guilty = hierarchy.mkdir("/services/guilty").unwrap();
+        let world = SimWorld::new(Arc::clone(&hierarchy)).driven_by(Counter { calls, id });
+        let mut watcher = watcher(world, Options::new());
+        let mut told = Vec::new();
+        let mut listen = || {
+            while let Some(event) = watcher.wait(Some(Duration::from_secs(1))).unwrap() {
+                if let EventKind::Removed { cgroup, unseen, .. } = event.kind {
+                    let amount = unseen.get("memory.events", "high");
+                    told.push((cgroup.path.to_string(), amount, unseen.confidence));
+                }
+            }
+        };
+        listen();
+        hierarchy.count(guilty, Event::MemoryHigh, 3).unwrap();
+        hierarchy.rmdir("/services/guilty").unwrap();
+        listen();
+        hierarchy.mkdir("/services/innocent").unwrap();
+        hierarchy.rmdir("/services/innocent").unwrap();
+        listen();
+        let blamed = |(path, amount, confidence): &&(String, u64, Option<Confidence>)| {
+            *path == "/innocent" && *amount > 0 && *confidence == Some(Confidence::Bounded)
+        };
+        assert_eq!(told.iter().find(blamed), None, "before call {calls}");
+        let counted: u64 = told.iter().map(|(_, amount, _)| amount).sum();
+        assert_eq!(counted, 3, "before call {calls}: {told:?}");
+        if watcher.world().calls() <= calls {
+            return; // it makes no more calls
+        }
+    }
+}
+
 #[test]
 fn time_passes_only_while_the_watcher_waits() {
     let hierarchy = services(Profile::Announced);

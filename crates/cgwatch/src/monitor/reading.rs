@@ -200,7 +200,7 @@ impl<W: World> Monitor<W> {
     }
 
     /// Reads the `.local` twin into the books. `None` if it could not be read; whether it shows
-    /// counts that the file itself did not show yet.
+    /// counts that it did not show before, so that the file itself may not have shown them yet.
     pub(crate) fn read_own(
         &mut self,
         key: NodeKey,
@@ -233,7 +233,7 @@ impl<W: World> Monitor<W> {
             self.untold.touch(&mut self.books, key);
             self.touched.insert(key);
         }
-        ahead
+        ahead || differs
     }
 
     /// A child's values went from one moment to the next: its parent's sum follows.

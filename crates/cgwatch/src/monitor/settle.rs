@@ -155,9 +155,10 @@ impl<W: World> Monitor<W> {
         left
     }
 
-    /// Reads files and, as far as anything is left over, their twins, until these show nothing that
-    /// the files did not show before: else what the parent itself counted last would stand for what
-    /// the dead had counted.
+    /// Reads files and, as far as anything is left over, their twins, until these show nothing new:
+    /// what the parent itself counted after a file was read would stand for as much that the dead had
+    /// counted, which would be found later and be called another's. Tells whether anything is or may
+    /// be left over.
     fn read_sums(&mut self, parent: NodeKey, dir: &mut W::Dir, files: &[FileId]) -> bool {
         const TRIES: usize = 8;
         for _ in 0..TRIES {
@@ -177,10 +178,10 @@ impl<W: World> Monitor<W> {
             if !self.has_rest(parent) && !self.is_ahead(parent) {
                 return false;
             }
-            let mut ahead = false;
+            let mut newer = false;
             for &file in files {
                 match self.read_own(parent, dir, file) {
-                    Some(is) => ahead |= is,
+                    Some(is) => newer |= is,
                     // It went after the file was read. Whose the counts are nobody can tell then.
                     None if self.schemas.spec(file).twin_seen => {
                         self.check_node(parent, LearnedFrom::Lookup);
@@ -188,11 +189,11 @@ impl<W: World> Monitor<W> {
                     None => {}
                 }
             }
-            if !ahead {
-                break;
+            if !newer {
+                return self.has_rest(parent);
             }
         }
-        self.has_rest(parent)
+        true
     }
 
     /// Counts of its own may stand for those of others.
