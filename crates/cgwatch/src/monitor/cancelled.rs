@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{books::Node, schema::Schemas, untold::Told};
+use super::{
+    books::Node,
+    schema::{FileId, SchemaId, Schemas},
+    tell::at_schema,
+    untold::{Told, ToldFile},
+};
 use crate::{Files, Unseen, Values};
 
 /// Births withheld together with their deaths.
@@ -13,17 +18,45 @@ pub(crate) struct Cancelled {
 }
 
 impl Cancelled {
-    /// A newborn that nobody was told of, with what it counted at itself.
-    pub(crate) fn add_node(&mut self, node: &Node, schemas: &Schemas) {
+    /// A newborn that nobody was told of, with what it counted at itself: since a file was there, if
+    /// that came later.
+    pub(crate) fn add_node(&mut self, node: &Node, told: Option<&Told>, schemas: &Schemas) {
         self.pairs += 1;
+        let known = told.map_or(&[][..], |told| &told.files);
         for file in node.files.iter().filter(|file| file.present) {
-            let spec = schemas.spec(file.file);
-            if !spec.states {
-                let own = file.kin.as_ref().map_or(&file.total, |kin| &kin.own);
-                let keys = schemas.keys(file.schema);
-                self.add(&spec.name, keys.iter().zip(own.iter().copied()));
-            }
+            let own = file.kin.as_ref().map_or(&file.total, |kin| &kin.own);
+            let before = known.iter().find(|t| t.file == file.file && t.lost.is_none());
+            self.add_own(schemas, file.file, file.schema, own, before);
         }
+    }
+
+    /// What a newborn counted at itself until then, as one file of it shows.
+    fn add_own(
+        &mut self,
+        schemas: &Schemas,
+        file: FileId,
+        schema: SchemaId,
+        own: &[u64],
+        before: Option<&ToldFile>,
+    ) {
+        let spec = schemas.spec(file);
+        if spec.states {
+            return;
+        }
+        let keys = schemas.keys(schema).iter().zip(own).enumerate();
+        let counted = keys.map(|(at, (key, own))| {
+            let before = before.filter(|told| told.added).map_or(0, |told| {
+                at_schema(
+                    schemas,
+                    told.schema,
+                    told.own.as_ref().unwrap_or(&told.total),
+                    schema,
+                    at,
+                )
+            });
+            (key, own.saturating_sub(before))
+        });
+        self.add(&spec.name, counted);
     }
 
     fn add<'a>(&mut self, file: &Arc<str>, entries: impl Iterator<Item = (&'a Arc<str>, u64)>) {
@@ -51,8 +84,7 @@ impl Cancelled {
         for file in &told.files {
             let Some(lost) = &file.lost else { continue };
             let own = lost.own.as_ref().unwrap_or(&lost.total);
-            let keys = schemas.keys(lost.schema);
-            self.add(&schemas.spec(file.file).name, keys.iter().zip(own.iter().copied()));
+            self.add_own(schemas, file.file, lost.schema, own, Some(file));
             self.add_unseen(&lost.unseen);
         }
         if let Some(removal) = &told.removal {

@@ -268,7 +268,8 @@ impl<W: World> Monitor<W> {
                 Ok(wd) if had == Some(wd) => {}
                 Ok(wd) => {
                     if had.is_some() {
-                        // The new file is added with this very watch.
+                        // The new file is watched anew when it is added, if it is there then.
+                        self.world.unwatch(wd);
                         self.lose_file(key, file, learned_from);
                     } else {
                         self.note_watch(wd, Watched::File(key, file));

@@ -69,11 +69,11 @@ impl<W: World> Monitor<W> {
         {
             return;
         }
-        let Some(own) = self.read_twin(key, dir, file) else { return };
+        let Some((own, sure)) = self.read_first_twin(key, dir, file, !baseline) else { return };
         let summed = self.is_summed(file);
-        let Some(slot) = self.books.get_mut(key).and_then(|node| node.present_mut(file)) else {
-            return;
-        };
+        let Some(node) = self.books.get_mut(key) else { return };
+        node.flags.had_stranger |= !sure;
+        let Some(slot) = node.present_mut(file) else { return };
         let own = match summed {
             true => Kin::default().own_within(own, &slot.total),
             false => within(&own, &slot.total),
@@ -86,6 +86,31 @@ impl<W: World> Monitor<W> {
             self.untold.own_so_far(key, slot, &own);
         }
         self.set_kin(key, file, Kin { own, accounted, ..Kin::default() }, !baseline);
+    }
+
+    /// Reads the twin and, unless the file showed nothing yet, the file once more, until that stands
+    /// still: what the cgroup counted itself in between would stand for as much that one had counted
+    /// which nobody knew. Tells whether it stood still.
+    fn read_first_twin(
+        &mut self,
+        key: NodeKey,
+        dir: &mut W::Dir,
+        file: FileId,
+        exactly: bool,
+    ) -> Option<(Box<[u64]>, bool)> {
+        const TRIES: usize = 4;
+        let mut own = self.read_twin(key, dir, file)?;
+        let total = &self.books.get(key)?.present(file)?.total;
+        if !exactly || !self.is_summed(file) || total.iter().all(|value| *value == 0) {
+            return Some((own, true));
+        }
+        for _ in 0..TRIES {
+            match self.read_total(key, dir, file) {
+                Ok(true) => own = self.read_twin(key, dir, file)?,
+                still => return Some((own, still.is_ok())),
+            }
+        }
+        Some((own, false))
     }
 
     /// The twin cannot be read any more. Nobody else had counted before it was last known that there

@@ -243,7 +243,7 @@ fn push_touches(
 }
 
 /// The value of another schema's key; a key that was not there counts from zero.
-fn at_schema(
+pub(crate) fn at_schema(
     schemas: &Schemas,
     from: SchemaId,
     values: &[u64],

@@ -297,7 +297,7 @@ impl Untold {
             let told = self.told.remove(&key);
             if let Some(node) = books.forget(key) {
                 self.pairs = self.pairs.saturating_sub(1);
-                self.cancelled.add_node(&node, schemas);
+                self.cancelled.add_node(&node, told.as_ref(), schemas);
             }
             self.cancelled.add_told(told.as_ref(), schemas);
         }

@@ -1,0 +1,218 @@
+//! What happens between any two system calls of the monitor is told right: each test moves the world
+//! before the Nth call, for every N there is.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::{sync::Arc, time::Duration};
+
+use cgwatch::{
+    Confidence, Depth, Driver, Event, EventKind, Options, SimWorld, Strategy, Watcher,
+    cgroup_sim::{self, Event as Counted, Hierarchy, Profile},
+};
+
+/// Acts once, before the watcher's Nth call.
+struct Once<F> {
+    calls: u64,
+    act: F,
+}
+
+impl<F: FnMut(&Hierarchy) + Send> Driver for Once<F> {
+    fn between_calls(&mut self, hierarchy: &Hierarchy) {
+        if self.calls == 0 {
+            (self.act)(hierarchy);
+        }
+        self.calls = self.calls.wrapping_sub(1);
+    }
+}
+
+fn services(profile: Profile) -> Arc<Hierarchy> {
+    let options = cgroup_sim::Options { profile, ..Default::default() };
+    let hierarchy = Hierarchy::new(options);
+    hierarchy.write("/cgroup.subtree_control", "+memory").unwrap();
+    hierarchy.mkdir("/services").unwrap();
+    hierarchy.write("/services/cgroup.subtree_control", "+memory").unwrap();
+    Arc::new(hierarchy)
+}
+
+fn world(hierarchy: &Arc<Hierarchy>) -> SimWorld {
+    SimWorld::new(Arc::clone(hierarchy))
+}
+
+/// Watches `/services`, where something happens before the Nth call.
+fn watcher(
+    world: SimWorld,
+    options: Options,
+    calls: u64,
+    act: impl FnMut(&Hierarchy) + Send + 'static,
+) -> Watcher<SimWorld> {
+    let world = world.driven_by(Once { calls, act });
+    let mut watcher = Watcher::simulated(world, options).unwrap();
+    watcher.add("/services".as_ref(), Depth::All).unwrap();
+    watcher
+}
+
+/// All that is told until nothing has been for a minute and a half, in which everything is swept.
+fn listen(watcher: &mut Watcher<SimWorld>) -> Vec<Event> {
+    let mut events = Vec::new();
+    while let Some(event) = watcher.wait(Some(Duration::from_secs(90))).unwrap() {
+        events.push(event);
+    }
+    events
+}
+
+/// What was recovered at removals of `memory.events high`: path, amount, whether it is certain.
+fn recovered(events: &[Event]) -> Vec<(String, u64, Option<Confidence>)> {
+    let removals = events.iter().filter_map(|event| match &event.kind {
+        EventKind::Removed { cgroup, unseen, .. } => Some((cgroup, unseen)),
+        _ => None,
+    });
+    let high = removals.map(|(cgroup, unseen)| {
+        (cgroup.path.to_string(), unseen.get("memory.events", "high"), unseen.confidence)
+    });
+    high.filter(|(_, amount, _)| *amount > 0).collect()
+}
+
+#[test]
+fn a_cgroup_may_go() {
+    for calls in 0.. {
+        let hierarchy = services(Profile::Linux71);
+        hierarchy.mkdir("/services/web").unwrap();
+        let mut watcher = watcher(world(&hierarchy), Options::new(), calls, |hierarchy| {
+            hierarchy.rmdir("/services/web").unwrap();
+        });
+        let mut events = listen(&mut watcher);
+        if hierarchy.find("/services/web").is_some() {
+            return; // it makes no more calls
+        }
+        events.extend(listen(&mut watcher));
+        let mut alive = 0;
+        for event in events {
+            match event.kind {
+                EventKind::Appeared { .. } => alive += 1,
+                EventKind::Removed { .. } => alive -= 1,
+                _ => {}
+            }
+        }
+        assert_eq!((alive, watcher.snapshot().len()), (1, 1), "before call {calls}");
+    }
+}
+
+/// One that died in a directory whose own birth was read with it, but not looked up yet, was taken
+/// for one that died elsewhere.
+#[test]
+fn what_is_born_and_gone_in_a_newborn_is_told_by_the_mark() {
+    for calls in 0.. {
+        let hierarchy = services(Profile::Linux71);
+        let options = Options::new().strategy(Strategy::Fanotify);
+        let mut watcher = watcher(world(&hierarchy), options, calls, |hierarchy| {
+            for name in ["new", "new/brief"] {
+                hierarchy.mkdir(format!("/services/{name}")).unwrap();
+            }
+            hierarchy.rmdir("/services/new/brief").unwrap();
+        });
+        if watcher.world().calls() > calls {
+            continue; // it is there from the start
+        }
+        hierarchy.mkdir("/services/first").unwrap();
+        let mut events = listen(&mut watcher);
+        if hierarchy.find("/services/new").is_none() {
+            return; // it makes no more calls
+        }
+        events.extend(listen(&mut watcher));
+        let mut told: Vec<_> = events
+            .iter()
+            .filter_map(|event| match &event.kind {
+                EventKind::Appeared { cgroup, .. } => Some(cgroup.path.to_string()),
+                _ => None,
+            })
+            .collect();
+        told.sort_unstable();
+        assert_eq!(told, ["/", "/first", "/new", "/new/brief"], "before call {calls}");
+    }
+}
+
+/// What a parent counted itself between the readings of its file and of the file's twin stood for as
+/// much that a dead child had counted, which was called the next dead child's alone then.
+#[test]
+fn what_a_parent_counts_meanwhile_is_not_called_a_dead_childs_alone() {
+    for calls in 0.. {
+        let hierarchy = services(Profile::Linux71);
+        let services = hierarchy.find("/services").unwrap();
+        let guilty = hierarchy.mkdir("/services/guilty").unwrap();
+        let mut watcher = watcher(world(&hierarchy), Options::new(), calls, move |hierarchy| {
+            hierarchy.count(services, Counted::MemoryHigh, 3).unwrap();
+        });
+        let mut events = listen(&mut watcher);
+        hierarchy.count(guilty, Counted::MemoryHigh, 3).unwrap();
+        hierarchy.rmdir("/services/guilty").unwrap();
+        events.extend(listen(&mut watcher));
+        hierarchy.mkdir("/services/innocent").unwrap();
+        hierarchy.rmdir("/services/innocent").unwrap();
+        events.extend(listen(&mut watcher));
+        let told = recovered(&events);
+        assert_eq!(told.len(), 1, "before call {calls}: {told:?}");
+        assert_eq!((&*told[0].0, told[0].1), ("/guilty", 3), "before call {calls}");
+        if watcher.world().calls() <= calls {
+            return; // it makes no more calls
+        }
+    }
+}
+
+/// What a cgroup counted itself between the readings of its file and, for the first time, of the
+/// file's twin stood for as much that a child had counted which was never known. That was called the
+/// first known child's alone then.
+#[test]
+fn what_a_newborn_counts_meanwhile_does_not_hide_a_child_that_was_never_known() {
+    for calls in 0.. {
+        let hierarchy = services(Profile::Linux71);
+        let new = "/services/new";
+        let mut watcher = watcher(world(&hierarchy), Options::new(), calls, move |hierarchy| {
+            if let Some(new) = hierarchy.find(new) {
+                hierarchy.count(new, Counted::MemoryHigh, 3).unwrap();
+            }
+        });
+        let mut events = listen(&mut watcher);
+        hierarchy.mkdir(new).unwrap();
+        hierarchy.write(format!("{new}/cgroup.subtree_control"), "+memory").unwrap();
+        // Gone before its directory is watched, so that it is never told.
+        let guilty = hierarchy.mkdir(format!("{new}/guilty")).unwrap();
+        hierarchy.count(guilty, Counted::MemoryHigh, 3).unwrap();
+        hierarchy.rmdir(format!("{new}/guilty")).unwrap();
+        events.extend(listen(&mut watcher));
+        hierarchy.mkdir(format!("{new}/innocent")).unwrap();
+        hierarchy.rmdir(format!("{new}/innocent")).unwrap();
+        events.extend(listen(&mut watcher));
+        for (path, amount, confidence) in recovered(&events) {
+            let told = (&*path, amount, confidence);
+            assert_eq!(told, ("/new/innocent", 3, Some(Confidence::Shared)), "before call {calls}");
+        }
+        if watcher.world().calls() <= calls {
+            return; // it makes no more calls
+        }
+    }
+}
+
+/// The watch on a file that replaced another was forgotten if its cgroup went before it was added.
+#[test]
+fn a_replaced_file_of_a_cgroup_that_goes_leaves_no_watch() {
+    for calls in 0.. {
+        let hierarchy = services(Profile::Linux70);
+        hierarchy.mkdir("/services/web").unwrap();
+        let by_name = world(&hierarchy).by_id(false);
+        let mut watcher = watcher(by_name, Options::new(), calls, |hierarchy| {
+            hierarchy.rmdir("/services/web").unwrap();
+        });
+        listen(&mut watcher);
+        for sign in ["-", "+"] {
+            let written = format!("{sign}memory");
+            hierarchy.write("/services/cgroup.subtree_control", &written).unwrap();
+        }
+        listen(&mut watcher);
+        if hierarchy.find("/services/web").is_some() {
+            return; // it makes no more calls
+        }
+        listen(&mut watcher);
+        let (held, known) = (watcher.world().watches(), watcher.usage().watches);
+        assert_eq!(held, known as u64, "before call {calls}");
+    }
+}
