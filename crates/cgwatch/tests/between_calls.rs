@@ -3,7 +3,13 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use cgwatch::{
     Confidence, Depth, Driver, Event, EventKind, Options, SimWorld, Strategy, Watcher,
@@ -215,4 +221,88 @@ fn a_replaced_file_of_a_cgroup_that_goes_leaves_no_watch() {
         let (held, known) = (watcher.world().watches(), watcher.usage().watches);
         assert_eq!(held, known as u64, "before call {calls}");
     }
+}
+
+/// Makes a child of the job that counts, and perhaps is gone at once, before the Nth call from when
+/// that is set.
+#[derive(Clone)]
+struct Counter {
+    calls: Arc<AtomicU64>,
+    dies: bool,
+}
+
+impl Counter {
+    const NEVER: u64 = u64::MAX;
+}
+
+impl Driver for Counter {
+    fn between_calls(&mut self, hierarchy: &Hierarchy) {
+        match self.calls.load(Ordering::Relaxed) {
+            Self::NEVER => {}
+            0 => {
+                self.calls.store(Self::NEVER, Ordering::Relaxed);
+                let id = hierarchy.mkdir("/services/job/brief").unwrap();
+                hierarchy.count(id, Counted::MemoryHigh, 3).unwrap();
+                if self.dies {
+                    hierarchy.rmdir("/services/job/brief").unwrap();
+                }
+            }
+            left => self.calls.store(left - 1, Ordering::Relaxed),
+        }
+    }
+}
+
+/// What a child had counted before its parent's file was read, which had just come, was told once as
+/// the child's and once as what was left over above.
+#[test]
+fn what_a_child_counted_before_its_parents_file_was_known_is_told_once() {
+    for (strategy, kin, dies) in [
+        (Strategy::Inotify, false, false),
+        (Strategy::Inotify, false, true),
+        (Strategy::Inotify, true, false),
+        (Strategy::Inotify, true, true),
+        (Strategy::Fanotify, false, false),
+        (Strategy::Fanotify, false, true),
+        (Strategy::Fanotify, true, false),
+        (Strategy::Fanotify, true, true),
+    ] {
+        for calls in 0.. {
+            let hierarchy = services(Profile::Linux71);
+            hierarchy.write("/services/cgroup.subtree_control", "-memory").unwrap();
+            hierarchy.mkdir("/services/job").unwrap();
+            if kin {
+                hierarchy.mkdir("/services/job/other").unwrap();
+            }
+            let counter = Counter { calls: Arc::new(AtomicU64::new(Counter::NEVER)), dies };
+            let world = world(&hierarchy).driven_by(counter.clone());
+            let options = Options::new().strategy(strategy);
+            let mut watcher = Watcher::simulated(world, options).unwrap();
+            watcher.add("/services".as_ref(), Depth::All).unwrap();
+            listen(&mut watcher);
+            hierarchy.write("/services/cgroup.subtree_control", "+memory").unwrap();
+            hierarchy.write("/services/job/cgroup.subtree_control", "+memory").unwrap();
+            counter.calls.store(calls, Ordering::Relaxed);
+            let mut events = listen(&mut watcher);
+            if counter.calls.load(Ordering::Relaxed) != Counter::NEVER {
+                break; // it makes no more calls
+            }
+            events.extend(listen(&mut watcher));
+            assert_eq!(sum_of_high(&events), 3, "{strategy:?} {kin} {dies} before call {calls}");
+        }
+    }
+}
+
+/// All that is told that was counted as `memory.events high`.
+fn sum_of_high(events: &[Event]) -> i128 {
+    let told = |event: &Event| match &event.kind {
+        EventKind::Changed { own, late, .. } => {
+            let own = own.as_ref().and_then(|own| own.get("high")).unwrap_or(0);
+            own + i128::from(late.get("high").unwrap_or(0))
+        }
+        EventKind::Removed { unseen, .. } | EventKind::FileRemoved { unseen, .. } => {
+            i128::from(unseen.get("memory.events", "high"))
+        }
+        _ => 0,
+    };
+    events.iter().map(told).sum()
 }

@@ -209,9 +209,24 @@ fn wrong_arithmetic_is_found() {
     assert_eq!(arithmetic(&later.0), Ok(()));
     let twice = born().kill(1, "/a", (0, 2), 2, 0).kill(1, "/a", (2, 1), 0, 0);
     broken(arithmetic(&twice.0), "fell by 1");
-    let files = files(&[("memory.events", &[("oom_kill", 3)])]);
-    let born_with = EventKind::Appeared { cgroup: cgroup(1, "/a"), existing: false, files };
+    let three = files(&[("memory.events", &[("oom_kill", 3)])]);
+    let born_with = EventKind::Appeared { cgroup: cgroup(1, "/a"), existing: false, files: three };
     broken(arithmetic(&Stream::new().tell(born_with).0), "born with");
+    // What a file had counted when it came may have been a child's that was not known yet.
+    let came_with = |own: i128, late: u64| {
+        let gone = EventKind::FileRemoved {
+            cgroup: cgroup(1, "/a"),
+            file: "memory.events".into(),
+            unseen: Unseen::default(),
+        };
+        let files = files(&[("memory.events", &[("oom_kill", 3)])]);
+        let came = EventKind::FileAdded { cgroup: cgroup(1, "/a"), files };
+        born().tell(gone).tell(came).kill(1, "/a", (3, 4), own, late)
+    };
+    assert_eq!(arithmetic(&came_with(-3, 0).0), Ok(()));
+    assert_eq!(arithmetic(&came_with(1, 3).0), Ok(()));
+    broken(arithmetic(&came_with(1, 4).0), "1 more claimed");
+    broken(arithmetic(&came_with(-4, 0).0), "1 more taken back");
 }
 
 #[test]

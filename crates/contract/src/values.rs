@@ -14,7 +14,7 @@ struct Counter {
     value: u64,
     /// Of all that was told as delta, what nobody has been named for.
     unclaimed: i128,
-    /// What was told as its own.
+    /// What was told as its own, or was taken for it.
     own: i128,
 }
 
@@ -23,14 +23,22 @@ fn is_state(file: &str) -> bool {
     file == "cgroup.events"
 }
 
-fn owned(values: &Values<u64>) -> BTreeMap<&str, Counter> {
-    values.iter().map(|(key, value)| (key, Counter { value, ..Counter::default() })).collect()
+/// As it is when it is first told. What a file had counted that `came` may be told of others later, and
+/// is taken for its own until then.
+fn opened(values: &Values<u64>, came: bool) -> BTreeMap<&str, Counter> {
+    let counter = |value| {
+        let counted = if came { i128::from(value) } else { 0 };
+        Counter { value, unclaimed: counted, own: counted }
+    };
+    values.iter().map(|(key, value)| (key, counter(value))).collect()
 }
 
 /// `old` is what was told before, `delta` is `new - old`, so that the deltas of a counter add up to
 /// last minus first; a newborn's counters begin at zero; all that was ever told as `own` or `late` is
-/// part of all the deltas, and no more of `own` is taken back than was told; what a removal says was
-/// read last has all been told. After a mount option was switched a counter may show less.
+/// part of all the deltas, and no more of `own` is taken back than was told: where a file came to a
+/// living cgroup, of those and of what it had counted when it came, since that may have been some
+/// child's that was not known yet. What a removal says was read last has all been told. After a mount
+/// option was switched a counter may show less.
 ///
 /// # Errors
 /// The first number that does not fit.
@@ -51,12 +59,12 @@ pub fn arithmetic(events: &[Event]) -> Rule {
                     if let (false, false, Some((key, _))) = (*existing, is_state(file), born_with) {
                         return Err(Breach::at(event, format_args!("born with {file} {key}")));
                     }
-                    told.insert((cgroup.n, file), owned(values));
+                    told.insert((cgroup.n, file), opened(values, false));
                 }
             }
             EventKind::FileAdded { cgroup, files } => {
                 for (file, values) in files.iter() {
-                    if told.insert((cgroup.n, file), owned(values)).is_some() {
+                    if told.insert((cgroup.n, file), opened(values, true)).is_some() {
                         return Err(Breach::at(event, format_args!("{file} was there already")));
                     }
                 }

@@ -111,6 +111,7 @@ impl<W: World> Monitor<W> {
         let (newborn, parent) = (!node.flags.existing && !settled, node.parent);
         let slot = File { file, id, present: true, schema, wd, total: total.into(), kin: None };
         let total = slot.total.clone();
+        let total_counted = total.iter().any(|value| *value != 0);
         match node.files.iter_mut().find(|old| old.file == file) {
             Some(old) => *old = slot,
             None => node.files.push(slot),
@@ -121,16 +122,17 @@ impl<W: World> Monitor<W> {
         }
         if settled {
             // What it shows is its baseline, but its parent may count it only now.
-            let counted = total.iter().any(|value| *value != 0);
-            if let Some(parent) = parent.filter(|_| counted).and_then(|key| self.books.get_mut(key))
-            {
+            let counted_in = parent.filter(|_| total_counted);
+            if let Some(parent) = counted_in.and_then(|key| self.books.get_mut(key)) {
                 parent.flags.had_stranger = true;
             }
             let told = ToldFile { file, schema, total, own: None, added: true, lost: None };
             self.untold.told_mut(key).files.push(told);
             self.untold.touch(&mut self.books, key);
         }
-        if has_kin {
+        if settled && total_counted {
+            self.open_account(key, dir, file);
+        } else if has_kin {
             self.begin_kin_of_file(key, dir, file, settled || self.taking_baseline);
         }
     }

@@ -113,6 +113,69 @@ impl<W: World> Monitor<W> {
         Some((own, false))
     }
 
+    /// A file came that has counted already. What of that is not its own and was counted by nobody
+    /// who is known may still be told by those below it, as all others are told what they counted:
+    /// its parent must not tell that once more.
+    pub(crate) fn open_account(&mut self, key: NodeKey, dir: &mut W::Dir, file: FileId) {
+        self.begin_kin_of_file(key, dir, file, true);
+        let Some(node) = self.books.get_mut(key) else { return };
+        let had_kin = node.flags.has_kin;
+        let Some(slot) = node.present_mut(file) else { return };
+        let alone = slot.kin.as_ref().is_none_or(|kin| kin.own == slot.total);
+        if alone && !had_kin {
+            slot.kin = None;
+            return;
+        }
+        node.flags.has_kin = true;
+        if !self.is_summed(file) {
+            return;
+        }
+        let known = self.counted_in_children(key, file);
+        let Some(account) = self.nearest_with(key, file) else { return };
+        // Newer than the file, so that it shows all that this does.
+        self.read_parent(account, &[file]);
+        let rests: Vec<i64> = self.rest(account, file).collect();
+        let schema_above = self.books.get(account).and_then(|node| node.present(file));
+        let Some(schema_above) = schema_above.map(|slot| slot.schema) else { return };
+        let node = self.books.get_mut(key).filter(|node| !node.flags.dead);
+        let Some(slot) = node.and_then(|node| node.present_mut(file)) else { return };
+        let (schema, mut open) = (slot.schema, vec![0; slot.total.len()]);
+        let Some(kin) = &mut slot.kin else { return };
+        for (at, accounted) in kin.accounted.iter_mut().enumerate() {
+            let above = self.schemas.position(schema, at, schema_above);
+            let rest = above.and_then(|at| rests.get(at)).copied().unwrap_or(0).max(0);
+            let unknown = accounted.saturating_sub(known.get(at).copied().unwrap_or(0));
+            open[at] = unknown.min(rest.cast_unsigned());
+            *accounted -= open[at];
+        }
+        if open.iter().any(|amount| *amount != 0) {
+            if let Some(node) = self.books.get_mut(key) {
+                node.flags.had_stranger = true;
+            }
+            self.touched.insert(key);
+            self.count(Some(account), file, (schema, &[]), (schema, &open));
+        }
+    }
+
+    /// What the children that are known show of a file, by the keys of the parent's.
+    fn counted_in_children(&self, key: NodeKey, file: FileId) -> Vec<u64> {
+        let Some(slot) = self.books.get(key).and_then(|node| node.present(file)) else {
+            return Vec::new();
+        };
+        let mut sums = vec![0_u64; slot.total.len()];
+        for child in self.books.children(key) {
+            let Some(its) = self.books.get(child).and_then(|node| node.present(file)) else {
+                continue;
+            };
+            for (at, sum) in sums.iter_mut().enumerate() {
+                let its_at = self.schemas.position(slot.schema, at, its.schema);
+                let value = its_at.and_then(|at| its.total.get(at)).copied().unwrap_or(0);
+                *sum = sum.saturating_add(value);
+            }
+        }
+        sums
+    }
+
     /// The twin cannot be read any more. Nobody else had counted before it was last known that there
     /// was no child; whose the rest is nobody can tell.
     fn begin_kin_blindly(&mut self, key: NodeKey, file: FileId) {

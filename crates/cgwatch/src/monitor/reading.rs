@@ -236,7 +236,8 @@ impl<W: World> Monitor<W> {
         ahead || differs
     }
 
-    /// A child's values went from one moment to the next: its parent's sum follows.
+    /// A child's values went from one moment to the next: its parent's sum follows. Where the parent
+    /// is not known yet to have the file, that of the next one above it does.
     pub(crate) fn count(
         &mut self,
         parent: Option<NodeKey>,
@@ -247,6 +248,7 @@ impl<W: World> Monitor<W> {
         if self.schemas.spec(file).states {
             return;
         }
+        let parent = self.counting(parent, file);
         let slot = parent.and_then(|key| self.books.get_mut(key)).and_then(|p| p.present_mut(file));
         let has_slot = slot.is_some();
         let mut accounts = slot.and_then(|slot| Some((slot.schema, slot.kin.as_mut()?)));
@@ -270,6 +272,15 @@ impl<W: World> Monitor<W> {
         if let Some(parent) = parent {
             self.touched.insert(parent);
         }
+    }
+
+    /// The one that is known to have the file, this or the next above it; this if there is none.
+    fn counting(&self, parent: Option<NodeKey>, file: FileId) -> Option<NodeKey> {
+        let has = |key: NodeKey| self.books.get(key).is_some_and(|n| n.present(file).is_some());
+        parent.map(|key| match has(key) {
+            true => key,
+            false => self.nearest_with(key, file).unwrap_or(key),
+        })
     }
 }
 

@@ -70,7 +70,12 @@ impl<W: World> Monitor<W> {
     /// Where a file's counts of one that is lost are known: the nearest living ancestor that has the
     /// file. One that is being removed loses its files first.
     pub(crate) fn account_of(&self, loss: &Loss, file: FileId) -> Option<NodeKey> {
-        let parent = self.books.get(loss.key)?.parent;
+        self.nearest_with(loss.key, file)
+    }
+
+    /// The nearest living ancestor that is known to have a file.
+    pub(crate) fn nearest_with(&self, key: NodeKey, file: FileId) -> Option<NodeKey> {
+        let parent = self.books.get(key)?.parent;
         let parent_of = |key: &NodeKey| self.books.get(*key)?.parent;
         let has = |key: &NodeKey| self.books.living(*key)?.present(file);
         std::iter::successors(parent, parent_of).find(|key| has(key).is_some())
@@ -140,7 +145,7 @@ impl<W: World> Monitor<W> {
 
     /// Reads a parent's files and, if anything is left over, their twins. Tells whether anything is
     /// left over after that.
-    fn read_parent(&mut self, parent: NodeKey, files: &[FileId]) -> bool {
+    pub(crate) fn read_parent(&mut self, parent: NodeKey, files: &[FileId]) -> bool {
         let Some(node) = self.books.living(parent) else { return false };
         let files: Vec<_> = files.iter().copied().filter(|f| node.present(*f).is_some()).collect();
         if files.is_empty() {
