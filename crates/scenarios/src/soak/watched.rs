@@ -110,17 +110,19 @@ impl Watched {
         let recording = &self.outside.recording;
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
+            let looked = Instant::now();
             self.minute.extend(recording.drain());
-            match self.is_right(tree, counted) {
+            match self.is_at_rest(tree, counted) {
                 Ok(()) => break,
                 // Another look after whatever comes, and a last one when the time is up.
-                Err(_) if Instant::now() < deadline => {
+                Err(_) if looked < deadline => {
                     let soon = Instant::now() + Duration::from_millis(200);
-                    let _ = recording.until_more(soon.min(deadline));
+                    let _ = recording.until_more(soon);
                 }
                 Err(failure) => return Err(Broken(format!("{}: {failure}", self.name))),
             }
         }
+        self.is_right(tree).map_err(|failure| Broken(format!("{}: {failure}", self.name)))?;
         let memory = anonymous(&self.outside.pid())?;
         let first = *self.memory.get_or_insert(memory);
         ensure!(
@@ -134,19 +136,23 @@ impl Watched {
         Ok(line)
     }
 
-    fn is_right(&self, tree: &Tree, counted: u64) -> Result<(), Failure> {
+    /// What comes only in time: all that was counted is told, and nothing more is held than is needed.
+    fn is_at_rest(&self, tree: &Tree, counted: u64) -> Result<(), Failure> {
+        let reality = reality(tree, &tree.truth())?;
+        self.knows(&reality)?;
+        self.holds(&reality)?;
+        Ok(balance(&self.minute, FILE, KEY, counted)?)
+    }
+
+    fn is_right(&self, tree: &Tree) -> Result<(), Failure> {
         let truth = tree.truth();
         let events = self.told.before(&self.minute);
         hold_against(&events, &truth)?;
         if self.unlimited && !self.minute.iter().any(|event| gap(event).is_some()) {
             every_birth(&events, &truth)?;
         }
-        balance(&self.minute, FILE, KEY, counted)?;
         // While controllers are switched, cgroups may own part of what is shared that nobody can name.
-        blame(&attributable(&events), &truth, FILE, KEY)?;
-        let reality = reality(tree, &truth)?;
-        self.knows(&reality)?;
-        self.holds(&reality)
+        Ok(blame(&attributable(&events), &truth, FILE, KEY)?)
     }
 
     /// It has told every file's values as they are.
