@@ -6,9 +6,11 @@
 //! each watcher told is held against the contract and against the driver's truth, with what was told
 //! of the living in earlier minutes before it ([`told`]); and what it holds must be what it needs.
 //!
-//! The seed decides the choices of a minute, not how many of them fit into it.
+//! The seed decides the choices of a minute, not how many of them fit into it. A signal ends it, and
+//! nothing of it stays.
 
 mod faults;
+mod interrupt;
 mod load;
 mod told;
 mod watched;
@@ -25,15 +27,22 @@ use rustix::{
     thread::UnshareFlags,
 };
 
-use self::{faults::Fault, load::Load, watched::Watched};
+use self::{faults::Fault, interrupt::Interrupt, load::Load, watched::Watched};
 use crate::{
     Environment, Failure, Requirement, Tree,
     huge_pages::{FILE, KEY, Offer},
     tree,
 };
 
-/// So long the load goes on in a minute; the rest is for coming to rest.
-const LOAD: Duration = Duration::from_secs(50);
+const MINUTE: Duration = Duration::from_secs(60);
+/// So much of a minute is left for coming to rest and for being judged. What that takes longer is
+/// taken from the next minute's load.
+const REST: Duration = Duration::from_secs(10);
+/// The load lasts so long in any case.
+const LEAST: Duration = Duration::from_secs(20);
+
+/// The exit code when a signal ended it, as a shell tells that of Ctrl-C.
+const INTERRUPTED: u8 = 130;
 
 /// How long, and by which choices.
 #[derive(Clone, Copy, Debug)]
@@ -57,8 +66,20 @@ impl Soak {
             println!("skip {unmet}");
             return ExitCode::SUCCESS;
         }
-        match self.soak(&environment) {
+        let interrupt = match Interrupt::catch() {
+            Ok(interrupt) => interrupt,
+            Err(error) => {
+                println!("cannot catch signals: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        match self.soak(&environment, &interrupt) {
             Ok(()) => ExitCode::SUCCESS,
+            // Whatever broke then did so because all that it drives was told to end, too.
+            Err(_) if interrupt.came() => {
+                println!("interrupted; nothing of it is left");
+                ExitCode::from(INTERRUPTED)
+            }
             Err(failure) => {
                 println!("broken with --seed {}: {failure}", self.seed);
                 ExitCode::FAILURE
@@ -66,7 +87,7 @@ impl Soak {
         }
     }
 
-    fn soak(self, environment: &Environment) -> Result<(), Failure> {
+    fn soak(self, environment: &Environment, interrupt: &Interrupt) -> Result<(), Failure> {
         println!("soak of {} minutes, --seed {}", self.minutes, self.seed);
         apart()?;
         tree::fell_orphans(environment);
@@ -75,49 +96,74 @@ impl Soak {
         tree.root().write("cgroup.subtree_control", "+hugetlb")?;
         let mut watched = watched::start(environment, &tree)?;
         let mut load = Load::new(&tree);
-        let mut grown = 0;
+        let (mut born, mut died) = (0, 0);
+        let begin = Instant::now();
         for minute in 1..=self.minutes {
             // A minute's choices do not depend on how far the one before it came.
             load.rng = Rng::with_seed(self.seed ^ minute.wrapping_mul(0x9E37_79B9_7F4A_7C15));
             load.forget();
-            let passed = under_load(environment, &watched, &mut load);
-            let judged = passed.and_then(|()| {
-                let all = tree.root().count(FILE, KEY)?;
-                let counted = all.wrapping_sub(std::mem::replace(&mut grown, all));
-                for watched in &watched {
-                    watched.settle(&tree)?;
-                }
-                watched.iter_mut().map(|watched| watched.judge(&tree, counted)).collect()
-            });
-            let lines: Vec<String> = match judged {
+            let end = MINUTE.saturating_mul(u32::try_from(minute).unwrap_or(u32::MAX));
+            let left = end.saturating_sub(begin.elapsed() + REST).max(LEAST);
+            let passed = under_load(environment, &watched, &mut load, left, interrupt);
+            let judged = passed.and_then(|()| judge(&tree, &mut watched, interrupt));
+            let lines = match judged {
                 Ok(lines) => lines,
                 Err(failure) => {
-                    leave_behind(&load, &watched);
+                    if !interrupt.came() {
+                        leave_behind(&load, &watched);
+                    }
                     return Err(Failure::Broken(format!("minute {minute}: {failure}")));
                 }
             };
-            let (born, died, alive) = load.count();
-            println!("{minute:4}: {born} born, {died} died, {alive} live | {}", lines.join(" | "));
+            let (new, dead, alive) = load.count();
+            (born, died) = (born + new, died + dead);
+            println!("{minute:4}: {new} born, {dead} died, {alive} live | {}", lines.join(" | "));
             tree.forget_the_dead();
         }
+        let counted = tree.root().count(FILE, KEY)?;
+        println!(
+            "held: {} minutes, --seed {}: {born} born, {died} died, {counted} counted",
+            self.minutes, self.seed
+        );
         Ok(())
     }
 }
 
-/// All faults of a minute, one after the other, in a slice of its time each.
+/// All comes to rest, and each watcher is held to what it told; a line of each.
+fn judge(
+    tree: &Tree,
+    watched: &mut [Watched],
+    interrupt: &Interrupt,
+) -> Result<Vec<String>, Failure> {
+    let counted = tree.root().count(FILE, KEY)?;
+    for watched in &*watched {
+        interrupt.heed()?;
+        watched.settle(tree)?;
+    }
+    let judged = watched.iter_mut().map(|watched| {
+        interrupt.heed()?;
+        watched.judge(tree, counted)
+    });
+    judged.collect()
+}
+
+/// All faults of a minute, one after the other, in a slice of the time each.
 fn under_load(
     environment: &Environment,
     watched: &[Watched],
     load: &mut Load<'_>,
+    time: Duration,
+    interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     let faults = Fault::draw(&mut load.rng);
-    let slice = LOAD / u32::try_from(faults.len()).unwrap_or(1);
+    let slice = time / u32::try_from(faults.len()).unwrap_or(1);
     let begin = Instant::now();
     for (fault, end) in faults.into_iter().zip(1..) {
         load.deed(format_args!("{fault:?}"));
         let until = begin + slice * end;
         fault.meanwhile(environment, watched, load, &mut |load| {
             while Instant::now() < until {
+                interrupt.heed()?;
                 load.act()?;
             }
             Ok(())

@@ -42,6 +42,8 @@ enum Step {
     Docs,
     /// The scenarios on this machine's own cgroup v2 hierarchy.
     Cgroups,
+    /// One minute of the soak on this machine's own hierarchy.
+    Soak,
     /// Every fuzz target, briefly.
     Fuzz,
     /// The scenarios on Debian's kernels.
@@ -119,6 +121,7 @@ impl Step {
             Self::DocTests => steps::doc_tests(),
             Self::Docs => steps::docs(),
             Self::Cgroups => steps::cgroups(known),
+            Self::Soak => steps::soak(),
             Self::Fuzz => steps::fuzz(),
             Self::Kernels => steps::kernels(known),
         }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use cgwatch::Mount;
 
 use super::{Ending, Known};
-use crate::{debian, kernels, process, workspace};
+use crate::{debian, kernels, process, soak, workspace};
 
 /// Built once, and the same way in every step.
 const WHOLE: [&str; 3] = ["--workspace", "--all-features", "--locked"];
@@ -92,6 +92,27 @@ pub(super) fn cgroups(known: &mut Known) -> Result<Ending> {
     });
     known.passed_here = Some(passed.filter(|name| !skipped.contains(name.as_str())).collect());
     Ok(Ending::Passed(None))
+}
+
+/// One minute, always with the same seed: what it does can be done again. Built as the cgroups step
+/// built it.
+pub(super) fn soak() -> Result<Ending> {
+    const SEED: u64 = 6;
+    if let Err(reason) = try_hierarchy() {
+        return Ok(Ending::Skipped(format!("{reason:#}")));
+    }
+    let options = soak::Options { minutes: 1, seed: Some(SEED) };
+    let lines = soak::run(&options, &WHOLE, "debug")?;
+    // All of it, or one of its watchers.
+    let left_out = lines.iter().filter_map(|line| match line.strip_prefix("skip ") {
+        None => line.starts_with("without ").then_some(line.as_str()),
+        reason => reason,
+    });
+    let left_out = names(left_out);
+    Ok(match left_out.is_empty() {
+        false => Ending::Skipped(left_out),
+        true => Ending::Passed(lines.last().cloned()),
+    })
 }
 
 /// Whether cgroups can be made and removed here.

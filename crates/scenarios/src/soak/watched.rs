@@ -33,7 +33,9 @@ pub(crate) struct Watched {
     strategy: Strategy,
     /// All its watches are granted.
     unlimited: bool,
-    /// What it had told when the minute began.
+    /// What the tree had counted when the minute began.
+    counted: u64,
+    /// What it had told then.
     told: Told,
     /// What it has told since.
     minute: Vec<Event>,
@@ -87,7 +89,17 @@ impl Watched {
     ) -> Result<Self, Failure> {
         let descriptors = descriptors(&outside.pid())?.open;
         let (told, minute) = (Told::default(), Vec::new());
-        Ok(Self { name, outside, strategy, unlimited, told, minute, descriptors, memory: None })
+        Ok(Self {
+            name,
+            outside,
+            strategy,
+            unlimited,
+            counted: 0,
+            told,
+            minute,
+            descriptors,
+            memory: None,
+        })
     }
 
     /// What it told of those that live, and in this minute.
@@ -105,14 +117,16 @@ impl Watched {
     }
 
     /// Nothing happens any more: all it told must be right, and be so in the end. What may still
-    /// come are counters, which the kernel delays. Gives what is to be told of the minute.
+    /// come are counters, which the kernel delays. `counted` is the tree's counter now. Gives what is to
+    /// be told of the minute.
     pub(crate) fn judge(&mut self, tree: &Tree, counted: u64) -> Result<String, Failure> {
         let recording = &self.outside.recording;
+        let grown = counted.wrapping_sub(self.counted);
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let looked = Instant::now();
             self.minute.extend(recording.drain());
-            match self.is_at_rest(tree, counted) {
+            match self.is_at_rest(tree, grown) {
                 Ok(()) => break,
                 // Another look after whatever comes, and a last one when the time is up.
                 Err(_) if looked < deadline => {
@@ -133,15 +147,16 @@ impl Watched {
         let line = self.line(memory)?;
         self.told.take(&self.minute);
         self.minute.clear();
+        self.counted = counted;
         Ok(line)
     }
 
     /// What comes only in time: all that was counted is told, and nothing more is held than is needed.
-    fn is_at_rest(&self, tree: &Tree, counted: u64) -> Result<(), Failure> {
+    fn is_at_rest(&self, tree: &Tree, grown: u64) -> Result<(), Failure> {
         let reality = reality(tree, &tree.truth())?;
         self.knows(&reality)?;
         self.holds(&reality)?;
-        Ok(balance(&self.minute, FILE, KEY, counted)?)
+        Ok(balance(&self.minute, FILE, KEY, grown)?)
     }
 
     fn is_right(&self, tree: &Tree) -> Result<(), Failure> {
@@ -205,15 +220,17 @@ impl Watched {
 
     fn line(&self, memory: u64) -> Result<String, Failure> {
         let gaps = self.minute.iter().filter_map(gap);
+        let held = descriptors(&self.outside.pid())?;
         let overflows = gaps.clone().filter(|reason| **reason == GapReason::QueueOverflow);
         Ok(format!(
-            "{}: {} events, {} gaps, {} of overflow, {} KiB, {} watches",
+            "{}: {} events, {} gaps, {} of overflow, {} KiB, {} watches, {} descriptors",
             self.name,
             self.minute.len(),
             gaps.count(),
             overflows.count(),
             memory >> 10,
-            descriptors(&self.outside.pid())?.watches,
+            held.watches,
+            held.open,
         ))
     }
 }
