@@ -5,8 +5,8 @@
 use std::{sync::Arc, time::Duration};
 
 use cgwatch::{
-    Confidence, Depth, EventKind, Limits, Options, SimWorld, Strategy, Unseen, Watcher,
-    cgroup_sim::{self, Event, Hierarchy, Profile},
+    Confidence, Depth, EventKind, GapReason, Limits, Options, SimWorld, Strategy, Unseen, Watcher,
+    cgroup_sim::{self, Event, Hierarchy, MountOptions, Profile},
     world::World,
 };
 
@@ -206,6 +206,30 @@ fn a_file_that_came_back_is_not_counted_twice_when_it_is_withheld() {
         };
     }
     assert_eq!((pairs, told), (2, 3));
+}
+
+/// A cgroup without children was not read anew when a mount option was switched: its file, which
+/// showed less when it was read at last, was taken for another one.
+#[test]
+fn a_switched_mount_option_takes_no_file_away() {
+    let hierarchy = services(Profile::Linux71);
+    hierarchy.write("/cgroup.subtree_control", "+pids").unwrap();
+    hierarchy.write("/services/cgroup.subtree_control", "+pids").unwrap();
+    let id = hierarchy.mkdir("/services/web").unwrap();
+    let mut watcher = watcher(SimWorld::new(Arc::clone(&hierarchy)), Options::new());
+    hierarchy.count(id, Event::PidsMax, 3).unwrap();
+    while watcher.wait(Some(Duration::from_secs(1))).unwrap().is_some() {}
+    let pids_localevents = true;
+    hierarchy.remount(MountOptions { pids_localevents, ..hierarchy.mount_options() });
+    // At a death the options are looked at.
+    hierarchy.mkdir("/services/brief").unwrap();
+    hierarchy.rmdir("/services/brief").unwrap();
+    let mut switched = false;
+    while let Some(event) = watcher.wait(Some(Duration::from_secs(90))).unwrap() {
+        switched |= matches!(event.kind, EventKind::Gap { reason: GapReason::MountChanged, .. });
+        assert!(!matches!(event.kind, EventKind::FileRemoved { .. }), "{event:?}");
+    }
+    assert!(switched);
 }
 
 #[test]

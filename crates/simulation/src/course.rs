@@ -158,6 +158,7 @@ impl Course {
     fn add(&mut self) -> Result<(), Breach> {
         let (path, made, living) = {
             let mut mover = self.mover.lock();
+            mover.switched = [0; 2];
             if self.plan.busy_start {
                 mover.moves = mover.rng.usize(0..30);
                 mover.one_in = mover.rng.u32(1..12);

@@ -58,6 +58,8 @@ pub(crate) struct Mover {
     pub(crate) hears_of_all: bool,
     held: Vec<Held>,
     pub(crate) neighbour: Neighbour,
+    /// How often each mount option was switched.
+    pub(crate) switched: [u32; 2],
     /// How many acts are left for between the monitor's calls, and before which part of them one
     /// happens.
     pub(crate) moves: usize,
@@ -94,6 +96,7 @@ impl Mover {
             hears_of_all: false,
             held: Vec::new(),
             neighbour: Neighbour::new(),
+            switched: [0; 2],
             moves: 0,
             one_in: 1,
             acts: 0,
@@ -346,10 +349,12 @@ impl Mover {
 
     fn remount(&mut self, hierarchy: &Hierarchy) {
         let mut options = hierarchy.mount_options();
-        match self.rng.bool() {
+        let memory = self.rng.bool();
+        match memory {
             true => options.memory_localevents ^= true,
             false => options.pids_localevents ^= true,
         }
+        self.switched[usize::from(memory)] += 1;
         self.note(|| format!("remount {options:?}"));
         hierarchy.remount(options);
     }

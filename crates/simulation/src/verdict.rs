@@ -160,7 +160,21 @@ pub(crate) fn of_the_stream(course: &Course) -> Rule {
     if course.plan.whole {
         nothing_recovered_below_the_root(events)?;
     }
+    files_stay(course)?;
     neighbour(course, &truth)
+}
+
+/// Files come and go with their cgroups, or with controllers. What fell because a mount option was
+/// switched is known from what fell because a file was replaced by the option that was seen last:
+/// one that was switched back meanwhile is not seen.
+fn files_stay(course: &Course) -> Rule {
+    let moved = course.events.iter().find(|event| {
+        matches!(event.kind, EventKind::FileAdded { .. } | EventKind::FileRemoved { .. })
+    });
+    let Some(moved) = moved else { return Ok(()) };
+    let back = course.mover.lock().switched.iter().any(|times| *times > 1);
+    ensure!(course.plan.toggles || back, "no controller was switched, yet: {moved:?}");
+    Ok(())
 }
 
 /// Σ own + Σ unseen + Σ late = total (item 5).

@@ -338,16 +338,26 @@ impl<W: World> Monitor<W> {
         self.mount_switched
     }
 
-    /// The counters mean something else from now on: all books are opened anew.
+    /// The counters mean something else from now on: all books are opened anew, those of the deepest
+    /// first, since what a reading finds there is counted above. A file that shows less than before
+    /// is not taken for another one meanwhile.
     pub(crate) fn rebase_all(&mut self) {
-        self.mount_switched = false;
+        let mount = self.mount;
         self.untold.push_gap(GapReason::MountChanged);
-        let with_kin = self.books.iter().filter(|(_, node)| node.flags.has_kin && !node.flags.dead);
-        let keys: Vec<_> = with_kin.map(|(key, _)| key).collect();
-        for key in keys {
-            self.rebase(key);
+        let files: Vec<FileId> = self.schemas.files().filter(|file| self.has_twin(*file)).collect();
+        let living = self.books.iter().filter(|(_, node)| !node.flags.dead);
+        let mut living: Vec<_> = living.map(|(key, node)| (node.depth, key)).collect();
+        living.sort_by_key(|(depth, _)| std::cmp::Reverse(*depth));
+        for (_, key) in living {
+            match self.books.living(key).map(|node| node.flags.has_kin) {
+                Some(true) => self.rebase(key),
+                Some(false) => self.read_node(key, &files, LearnedFrom::Lookup),
+                None => {}
+            }
         }
         self.rests.clear();
         self.untold.push_ready(true);
+        self.look_at_mount();
+        self.mount_switched = self.mount != mount;
     }
 }
