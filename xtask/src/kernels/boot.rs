@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::archive::Kernel;
+use super::crash::Crash;
 use super::protocol::{Report, Verdict};
 use crate::process;
 
@@ -37,7 +38,7 @@ pub(crate) struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// Runs the guest to its end, or to the limit; again if the emulator was at fault.
+    /// Runs the guest to its end, or to the limit; again if its kernel crashed.
     ///
     /// # Errors
     /// QEMU could not be started. What goes wrong inside the guest is in the report.
@@ -45,16 +46,23 @@ impl Machine<'_> {
         const TRIES: usize = 3;
         let _alone = lock()?;
         let console = self.kernel.folder.join("console.log");
-        let mut report = self.run_once(&console)?;
-        for _ in 1..TRIES {
-            if report.is_good() || !is_emulators_fault(&fs::read(&console)?) {
-                break;
+        let mut crashes = Vec::new();
+        loop {
+            let mut report = self.run_once(&console)?;
+            let crash = match report.is_good() {
+                true => None,
+                false => Crash::on(&String::from_utf8_lossy(&fs::read(&console)?)),
+            };
+            let again = crash.is_some() && crashes.len() + 1 < TRIES;
+            if again {
+                println!("{}: the kernel crashed: once more", self.kernel.series);
             }
-            let series = self.kernel.series;
-            println!("{series}: the emulator ran code that the kernel had just patched: once more");
-            report = self.run_once(&console)?;
+            crashes.extend(crash);
+            if !again {
+                report.crashes = crashes;
+                return Ok(report);
+            }
         }
-        Ok(report)
     }
 
     fn run_once(&self, console: &Path) -> Result<Report> {
@@ -137,13 +145,6 @@ impl Machine<'_> {
     }
 }
 
-/// The kernel patches its own code through a breakpoint (`text_poke_bp`). QEMU's threads can still
-/// run the breakpoint after it is gone, which no real processor does: the kernel then panics on an
-/// `int3` that nobody set.
-fn is_emulators_fault(console: &[u8]) -> bool {
-    String::from_utf8_lossy(console).contains("Oops: int3")
-}
-
 /// One guest at a time on a machine: two at once starve each other beyond their limits.
 fn lock() -> Result<File> {
     let path = std::env::temp_dir().join("cgwatch-guest.lock");
@@ -179,15 +180,4 @@ fn follow(console: &Path, guest: &Child) -> Result<Child> {
     tail.args(["--follow", "--lines=+1", "--sleep-interval=0.2"]).arg(console);
     tail.arg(format!("--pid={}", guest.id())).stdin(Stdio::null());
     tail.spawn().context("tail")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stray_breakpoint_is_the_emulators() {
-        assert!(is_emulators_fault(b"[ 6.3] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\r\n"));
-        assert!(!is_emulators_fault(b"[ 6.3] Oops: 0000 [#1]\r\n[ 6.4] Kernel panic"));
-    }
 }

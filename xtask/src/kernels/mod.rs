@@ -1,10 +1,12 @@
 //! `cargo xtask kernels`: every scenario on real Debian kernels, one guest at a time.
 //!
 //! [`archive`] finds and downloads the kernels, [`guest`] builds what runs inside, [`boot`] runs
-//! it under QEMU, [`protocol`] understands what it says, [`table`] shows it side by side.
+//! it under QEMU, [`protocol`] understands what it says, [`crash`] how its kernel broke, [`table`]
+//! shows it side by side.
 
 mod archive;
 mod boot;
+mod crash;
 mod guest;
 mod protocol;
 mod series;

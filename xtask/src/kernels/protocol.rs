@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::crash::Crash;
+
 /// How one scenario ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -30,6 +32,8 @@ pub(crate) struct Report {
     pub(crate) flaw: Option<String>,
     /// Lines of a program that was run in it.
     pub(crate) said: Vec<String>,
+    /// How its kernel broke before this run, and in it.
+    pub(crate) crashes: Vec<Crash>,
     begun: Option<(String, Instant)>,
     ended: bool,
 }

@@ -47,6 +47,9 @@ pub(super) fn render(runs: &[Run]) -> String {
             let _ = write!(notes, ": FAILED: {flaw}");
         }
         notes.push('\n');
+        for crash in &run.report.crashes {
+            let _ = writeln!(notes, "{}: the kernel crashed: {crash}", run.series);
+        }
     }
     text + &notes
 }
