@@ -13,6 +13,10 @@
 //!   becomes zero drops the dentry too early, and the event is lost for good. So where it is allowed
 //!   (CAP_DAC_READ_SEARCH) what is known is opened by its id, as a file handle, which looks up no
 //!   name; a listing gives the ids of what is not known yet. Only a newborn is looked up by name.
+//!
+//! Up to Linux 7.0 no removal is announced, so that there is nothing to hold back: files of known ids
+//! are read without their directory, and newborns are looked up by name. Whether a kernel announces
+//! removals cannot be tried without making a cgroup, so its release decides, until one is announced.
 
 mod kernel;
 mod place;
@@ -52,6 +56,9 @@ const DIRECTORY: OFlags =
 const CONTROL_FILE: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
+/// What is asked for of an event file.
+const EVENT_FILE: Mask = Mask::MODIFY.union(Mask::DELETE_SELF);
+
 /// The running kernel's hierarchy.
 #[derive(Debug)]
 pub struct HostWorld {
@@ -63,13 +70,16 @@ pub struct HostWorld {
     mountinfo: Option<File>,
     notifications: Vec<u8>,
     names: UsedNames,
+    /// This kernel announces removals.
+    announces: bool,
 }
 
-/// An open directory (O_PATH).
+/// A directory (O_PATH), opened when first needed.
 #[derive(Debug)]
 pub struct HostDir {
-    fd: OwnedFd,
+    fd: Option<OwnedFd>,
     base: usize,
+    id: u64,
     /// Which names were looked up through it since it was last seen alive.
     used: u128,
 }
@@ -100,6 +110,7 @@ impl HostWorld {
             mountinfo: File::open(mount::MOUNTINFO).ok(),
             notifications: vec![0; NOTIFICATIONS],
             names: UsedNames::default(),
+            announces: kernel::may_announce_removals(),
         };
         if let Some(inotify) = &this.inotify {
             this.join(inotify.as_fd(), 0)?;
@@ -141,13 +152,35 @@ impl HostWorld {
         if self.bases.get(base).is_none_or(|base| base.device != device) {
             return Err(Errno::NOENT); // something else is mounted there
         }
-        Ok((HostDir { fd, base, used: 0 }, stat))
+        Ok((HostDir::new(fd, base, stat.id), stat))
     }
 
-    fn release(&self, dir: &HostDir) {
-        for name in self.names.noted(dir.used) {
-            let _ = rustix::fs::statat(&dir.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+    fn fd<'a>(&self, dir: &'a mut HostDir) -> Result<&'a OwnedFd, Errno> {
+        let fd = match dir.fd.take() {
+            Some(fd) => fd,
+            None => self.open_id(dir.base, dir.id, DIRECTORY).unwrap_or(Err(Errno::STALE))?,
+        };
+        Ok(dir.fd.insert(fd))
+    }
+
+    fn open_file(&self, dir: &mut HostDir, file: &str, id: u64) -> Result<OwnedFd, Errno> {
+        match self.open_id(dir.base, id, CONTROL_FILE) {
+            Some(fd) => fd,
+            None => rustix::fs::openat(self.fd(dir)?, file, CONTROL_FILE, Mode::empty()),
         }
+    }
+
+    /// Where removals are announced, a name that was looked up may hold one back.
+    fn note(&mut self, dir: &mut HostDir, file: &str) {
+        if self.announces {
+            self.names.note(&mut dir.used, file);
+        }
+    }
+}
+
+impl HostDir {
+    fn new(fd: OwnedFd, base: usize, id: u64) -> Self {
+        Self { fd: Some(fd), base, id, used: 0 }
     }
 }
 
@@ -189,10 +222,18 @@ impl World for HostWorld {
 
     fn open_known(&mut self, base: usize, path: &[u8], id: u64) -> Result<HostDir, Errno> {
         if let Some(fd) = self.open_directory_id(base, id, path) {
-            return Ok(HostDir { fd: fd?, base, used: 0 });
+            return Ok(HostDir::new(fd?, base, id));
         }
         let (dir, stat) = self.open(base, path)?;
         if stat.id == id { Ok(dir) } else { Err(Errno::STALE) }
+    }
+
+    fn reach(&mut self, number: usize, path: &[u8], id: u64) -> Result<HostDir, Errno> {
+        let base = self.bases.get(number).ok_or(Errno::NOENT)?;
+        if self.announces || !base.opens_by_id(id, path) {
+            return self.open_known(number, path, id);
+        }
+        Ok(HostDir { fd: None, base: number, id, used: 0 })
     }
 
     fn open_child(
@@ -203,7 +244,7 @@ impl World for HostWorld {
     ) -> Result<(HostDir, Stat), Errno> {
         let fd = match self.open_directory_id(dir.base, id, name) {
             Some(fd) => fd?,
-            None => rustix::fs::openat(&dir.fd, name, DIRECTORY, Mode::empty())?,
+            None => rustix::fs::openat(self.fd(dir)?, name, DIRECTORY, Mode::empty())?,
         };
         self.on_base(fd, dir.base)
     }
@@ -212,8 +253,12 @@ impl World for HostWorld {
         self.bases.iter().any(|base| base.handles.is_some())
     }
 
+    fn spares_names(&self) -> bool {
+        self.announces && self.goes_by_id()
+    }
+
     fn stat(&mut self, dir: &mut HostDir) -> Result<Stat, Errno> {
-        let (stat, _) = stat_of(&dir.fd)?;
+        let (stat, _) = stat_of(self.fd(dir)?)?;
         if stat.subdirectories.is_some() {
             dir.used = 0;
         }
@@ -226,7 +271,7 @@ impl World for HostWorld {
         each: &mut dyn FnMut(&[u8], bool, u64),
     ) -> Result<(), Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let open = rustix::fs::openat(&dir.fd, c".", flags, Mode::empty())?;
+        let open = rustix::fs::openat(self.fd(dir)?, c".", flags, Mode::empty())?;
         for entry in Dir::new(open)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
@@ -244,30 +289,44 @@ impl World for HostWorld {
         id: u64,
         text: &mut Vec<u8>,
     ) -> Result<(), Errno> {
-        self.names.note(&mut dir.used, file);
-        let fd = match self.open_id(dir.base, id, CONTROL_FILE) {
-            Some(fd) => fd?,
-            None => rustix::fs::openat(&dir.fd, file, CONTROL_FILE, Mode::empty())?,
-        };
-        read_whole(&fd, text)
+        self.note(dir, file);
+        read_whole(&self.open_file(dir, file, id)?, text)
     }
 
     fn watch(&mut self, dir: &mut HostDir) -> Result<Wd, Errno> {
         let inotify = self.inotify.as_ref().ok_or(Errno::NOSYS)?;
         let mask = Mask::CREATE | Mask::DELETE | Mask::CLOSE_WRITE | Mask::ONLYDIR;
-        let wd = inotify.add_fd(dir.fd.as_fd(), mask).map_err(|error| error.errno())?;
+        let fd = self.fd(dir)?.as_fd();
+        let wd = inotify.add_fd(fd, mask).map_err(|error| error.errno())?;
         Ok(Wd(wd.0))
     }
 
     fn watch_file(&mut self, dir: &mut HostDir, file: &str, id: u64) -> Result<Wd, Errno> {
-        self.names.note(&mut dir.used, file);
+        self.note(dir, file);
         let inotify = self.inotify.as_ref().ok_or(Errno::NOSYS)?;
-        let mask = Mask::MODIFY | Mask::DELETE_SELF;
         let wd = match self.open_id(dir.base, id, OFlags::PATH) {
-            Some(fd) => inotify.add_fd(fd?.as_fd(), mask),
-            None => inotify.add_at(dir.fd.as_fd(), file.as_bytes(), mask),
+            Some(fd) => inotify.add_fd(fd?.as_fd(), EVENT_FILE),
+            None => inotify.add_at(self.fd(dir)?.as_fd(), file.as_bytes(), EVENT_FILE),
         };
         Ok(Wd(wd.map_err(|error| error.errno())?.0))
+    }
+
+    /// Opens the file once for both.
+    fn watch_and_read(
+        &mut self,
+        dir: &mut HostDir,
+        file: &str,
+        id: u64,
+        text: &mut Vec<u8>,
+    ) -> (Result<Wd, Errno>, Result<(), Errno>) {
+        self.note(dir, file);
+        let Some(inotify) = &self.inotify else { return (Err(Errno::NOSYS), Err(Errno::NOSYS)) };
+        let fd = match self.open_file(dir, file, id) {
+            Ok(fd) => fd,
+            Err(errno) => return (Err(errno), Err(errno)),
+        };
+        let wd = inotify.add_fd(fd.as_fd(), EVENT_FILE);
+        (wd.map(|wd| Wd(wd.0)).map_err(|error| error.errno()), read_whole(&fd, text))
     }
 
     fn mark_all(&mut self) -> Result<(), Error> {
@@ -285,13 +344,13 @@ impl World for HostWorld {
     }
 
     fn close(&mut self, dir: HostDir) {
-        if dir.used == 0 {
+        let Some(fd) = dir.fd.filter(|_| dir.used != 0) else { return };
+        // Only after our last use of a file does the link count tell whether we were in the way.
+        if stat_of(&fd).is_ok_and(|(stat, _)| stat.subdirectories.is_some()) {
             return;
         }
-        // Only after our last use of a file does the link count tell whether we were in the way.
-        let alive = stat_of(&dir.fd).is_ok_and(|(stat, _)| stat.subdirectories.is_some());
-        if !alive {
-            self.release(&dir);
+        for name in self.names.noted(dir.used) {
+            let _ = rustix::fs::statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW);
         }
     }
 
@@ -306,6 +365,7 @@ impl World for HostWorld {
                 bytes += 16 + event.name.len();
                 let told = Notification::of_inotify(event.wd.0, event.mask.bits(), event.name);
                 if let Some(notification) = told {
+                    self.announces |= matches!(notification, Notification::Gone(_));
                     each(notification);
                 }
             }

@@ -85,7 +85,9 @@ pub struct SimWorld {
 /// An open directory (`O_PATH`).
 #[derive(Debug)]
 pub struct SimDir {
-    pin: Pin,
+    /// Opened when first needed.
+    pin: Option<Pin>,
+    id: u64,
     /// Which names were looked up through it since it was last seen alive.
     used: u128,
 }

@@ -159,6 +159,11 @@ pub struct Place {
     pub whole: bool,
 }
 
+/// The thing itself is gone; any other errno is trouble of our own.
+pub(crate) fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::NODEV | Errno::NOTDIR | Errno::STALE)
+}
+
 /// A hierarchy and its notifications.
 ///
 /// Errors are errnos. ENOENT and ENODEV mean that the thing is gone; any other is trouble of the
@@ -196,8 +201,17 @@ pub trait World {
     /// is being removed takes away other programs' removal events.
     fn open_known(&mut self, base: usize, path: &[u8], id: u64) -> Result<Self::Dir, Errno>;
 
-    /// Whether ids are better than names: then a listing before the first use of a file pays.
+    /// As [`World::open_known`], but whether it is still there may come to light only when the
+    /// handle is used: a file of a known id can be read without its directory.
+    fn reach(&mut self, base: usize, path: &[u8], id: u64) -> Result<Self::Dir, Errno> {
+        self.open_known(base, path, id)
+    }
+
+    /// Whether what is known is opened by its id: then a listing before the first use of a file pays.
     fn goes_by_id(&self) -> bool;
+
+    /// Whether a look-up by name may take away others' removal events, and there are ids instead.
+    fn spares_names(&self) -> bool;
 
     /// Looks at an open directory again.
     fn stat(&mut self, dir: &mut Self::Dir) -> Result<Stat, Errno>;
@@ -224,6 +238,22 @@ pub trait World {
 
     /// Watches a control file in it, by name or id as [`World::read`]. ENOSPC: no more watches.
     fn watch_file(&mut self, dir: &mut Self::Dir, file: &str, id: u64) -> Result<Wd, Errno>;
+
+    /// [`World::watch_file`], then [`World::read`]. Without a watch the file is read only where there
+    /// was no room for one.
+    fn watch_and_read(
+        &mut self,
+        dir: &mut Self::Dir,
+        file: &str,
+        id: u64,
+        text: &mut Vec<u8>,
+    ) -> (Result<Wd, Errno>, Result<(), Errno>) {
+        let wd = self.watch_file(dir, file, id);
+        match wd {
+            Err(errno) if is_gone(errno) => (wd, Err(errno)),
+            _ => (wd, self.read(dir, file, id, text)),
+        }
+    }
 
     /// From now on births and deaths in the whole hierarchy are told of, by a mark on its superblock.
     ///

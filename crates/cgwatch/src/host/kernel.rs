@@ -27,6 +27,20 @@ pub(crate) fn inotify_limit(of: &str) -> WatchLimit {
     }
 }
 
+/// Whether this kernel may announce removals: Linux 7.1 was the first to do so, and whose release
+/// cannot be understood is taken for a later one.
+pub(super) fn may_announce_removals() -> bool {
+    const FIRST: (u32, u32) = (7, 1);
+    let name = rustix::system::uname();
+    version(name.release().to_bytes()).is_none_or(|version| version >= FIRST)
+}
+
+/// The first two numbers of a release.
+fn version(release: &[u8]) -> Option<(u32, u32)> {
+    let mut numbers = std::str::from_utf8(release).ok()?.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
 /// Reads no further than to the first line of type cgroup2: a host may have thousands of mounts.
 pub(super) fn first_cgroup2_line(mountinfo: &mut File) -> Option<Vec<u8>> {
     mountinfo.rewind().ok()?;
@@ -46,5 +60,19 @@ pub(super) fn first_cgroup2_line(mountinfo: &mut File) -> Option<Vec<u8>> {
         if got == 0 {
             return None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_a_release() {
+        assert_eq!(version(b"7.1.13+deb13-cloud-amd64"), Some((7, 1)));
+        assert_eq!(version(b"6.18"), Some((6, 18)));
+        assert_eq!(version(b"7.1-rc3"), Some((7, 1)));
+        assert_eq!(version(b"next"), None);
+        assert_eq!(version(b""), None);
     }
 }

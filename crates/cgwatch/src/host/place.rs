@@ -45,12 +45,18 @@ impl Base {
     }
 
     /// Opens the directory that has this id and this name or path. `None` as for [`Self::open_id`],
-    /// and where the kernel would not find the way from the id to the directory: it looks for its name
-    /// and those above it, if nobody has looked them up yet or they were reclaimed, and has no room
-    /// for longer ones than this (`exportfs_get_name`), which cgroupfs takes.
+    /// and for [`Self::opens_by_id`].
     pub(super) fn open_directory_id(&self, id: u64, path: &[u8]) -> Option<Result<OwnedFd, Errno>> {
-        let is_found = path.split(|&byte| byte == b'/').all(|name| name.len() <= NAME_MAX);
-        if is_found { self.open_id(id, DIRECTORY) } else { None }
+        if self.opens_by_id(id, path) { self.open_id(id, DIRECTORY) } else { None }
+    }
+
+    /// The kernel finds the way from the id to a directory of this name or path, which may be looked
+    /// for by its id: it looks for its name and those above it, if nobody has looked them up yet or
+    /// they were reclaimed, and has no room for longer ones than this (`exportfs_get_name`), which
+    /// cgroupfs takes.
+    pub(super) fn opens_by_id(&self, id: u64, path: &[u8]) -> bool {
+        let has_room = path.split(|&byte| byte == b'/').all(|name| name.len() <= NAME_MAX);
+        id != 0 && self.handles.is_some() && has_room
     }
 
     /// Opens the directory at a path from the mount's root, however long it is.

@@ -46,12 +46,16 @@ impl<W: World> Monitor<W> {
         }
         let books = &self.books;
         let all = self.hints.take_names(|key| books.get(key).map_or(0, |node| node.depth));
-        for (key, names) in all {
+        for (key, mut names) in all {
             if self.books.living(key).is_none() {
                 continue;
             }
             if !self.goes_deeper(key) {
                 self.begin_kin(key); // all there is to know of its children
+                continue;
+            }
+            names.retain(|name, records| !self.take_known_death(key, name, *records));
+            if names.is_empty() {
                 continue;
             }
             match self.open(key) {
@@ -78,6 +82,24 @@ impl<W: World> Monitor<W> {
         }
     }
 
+    /// The last record of a name is a death, and the bearer that the books have is dead: then nobody
+    /// needs to look up the name. Who bears it by now has a record to come.
+    fn take_known_death(&mut self, dir: NodeKey, name: &[u8], records: Records) -> bool {
+        if !self.world.goes_by_id() || !records.end_with_death() {
+            return false;
+        }
+        let Some(known) = self.books.child(dir, name) else { return false };
+        match self.open(known) {
+            Ok(None) => self.take_name(dir, Err(Errno::NOENT), name, records),
+            Ok(Some(handle)) => {
+                self.world.close(handle);
+                return false;
+            }
+            Err(_) => return false,
+        }
+        true
+    }
+
     /// Of a directory that is dead, all bearers of all names are dead.
     fn take_names_of_dead(&mut self, dir: NodeKey, names: IndexMap<Box<[u8]>, Records>) {
         if !self.goes_deeper(dir) || self.marked {
@@ -97,7 +119,7 @@ impl<W: World> Monitor<W> {
     /// The children by name with their ids, if they are few: a look-up by name of one that is just
     /// being removed could take away others' removal events (see [`crate::HostWorld`]).
     fn list_few(&mut self, key: NodeKey, dir: &mut W::Dir) -> Option<HashMap<Box<[u8]>, u64>> {
-        if !self.world.goes_by_id() || self.books.children(key).nth(FEW).is_some() {
+        if !self.world.spares_names() || self.books.children(key).nth(FEW).is_some() {
             return None;
         }
         let mut ids = HashMap::new();

@@ -78,19 +78,17 @@ impl<W: World> Monitor<W> {
     fn add_file(&mut self, key: NodeKey, dir: &mut W::Dir, file: FileId, id: u64) {
         let spec = self.schemas.spec(file);
         let name = spec.name.clone();
-        let mut wd = None;
-        if self.notified && spec.notifies {
-            match self.world.watch_file(dir, &name, id) {
-                Ok(new) => wd = Some(new),
-                Err(errno) if is_gone(errno) => return,
-                Err(errno) => self.could_not_watch(key, errno),
-            }
+        let (wd, read) = match self.notified && spec.notifies {
+            true => self.world.watch_and_read(dir, &name, id, &mut self.text),
+            false => (Err(Errno::NOENT), self.world.read(dir, &name, id, &mut self.text)),
+        };
+        match wd {
+            Ok(wd) => self.books.watch(wd, Watched::File(key, file)),
+            Err(errno) => self.could_not_watch(key, errno),
         }
-        if let Some(wd) = wd {
-            self.books.watch(wd, Watched::File(key, file));
-        }
+        let wd = wd.ok();
         let mut total = Vec::new();
-        let schema = match self.world.read(dir, &name, id, &mut self.text) {
+        let schema = match read {
             Ok(()) => self.schemas.take(&self.text, 0, &mut total),
             Err(errno) => {
                 if let Some(wd) = wd {

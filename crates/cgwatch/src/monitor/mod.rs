@@ -53,6 +53,8 @@ use crate::{
     world::{MountOptions, World},
 };
 
+pub(crate) use crate::world::is_gone;
+
 /// Sets and maps in the order of insertion, by keys that nobody outside chooses: the fast hash will
 /// do. What is found by names from outside keeps the keyed one.
 type Set<K> = IndexSet<K, DefaultHashBuilder>;
@@ -112,11 +114,6 @@ pub(crate) struct Monitor<W: World> {
     text: Vec<u8>,
     values: Vec<u64>,
     path: Vec<u8>,
-}
-
-/// The thing itself is gone; any other errno is trouble of our own.
-pub(crate) fn is_gone(errno: Errno) -> bool {
-    matches!(errno, Errno::NOENT | Errno::NODEV | Errno::NOTDIR | Errno::STALE)
 }
 
 impl<W: World> Monitor<W> {
@@ -324,10 +321,23 @@ impl<W: World> Monitor<W> {
 
     /// Opens a cgroup's directory if it is still the same cgroup. `Ok(None)`: it is dead.
     fn open(&mut self, key: NodeKey) -> Result<Option<W::Dir>, Errno> {
+        self.open_by(key, W::open_known)
+    }
+
+    /// As [`Self::open`], where the use of the handle may show just as well that it is dead.
+    fn reach(&mut self, key: NodeKey) -> Result<Option<W::Dir>, Errno> {
+        self.open_by(key, W::reach)
+    }
+
+    fn open_by(
+        &mut self,
+        key: NodeKey,
+        verb: impl FnOnce(&mut W, usize, &[u8], u64) -> Result<W::Dir, Errno>,
+    ) -> Result<Option<W::Dir>, Errno> {
         let Some(node) = self.books.get(key) else { return Ok(None) };
         let id = node.id;
         let base = self.push_full_path(key);
-        match self.world.open_known(base, &self.path, id) {
+        match verb(&mut self.world, base, &self.path, id) {
             Ok(dir) => Ok(Some(dir)),
             Err(errno) if is_gone(errno) => Ok(None),
             Err(errno) => Err(errno),

@@ -77,6 +77,11 @@ impl Records {
         !self.first_is_birth
     }
 
+    /// Nobody bore the name when the last of them was written.
+    pub(crate) fn end_with_death(self) -> bool {
+        !self.last_is_birth
+    }
+
     pub(crate) fn push(&mut self, birth: bool) {
         self.last_is_birth = birth;
         self.births += u32::from(birth);

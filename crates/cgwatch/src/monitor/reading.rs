@@ -45,7 +45,7 @@ impl<W: World> Monitor<W> {
 
     /// Reads some files of a node.
     pub(crate) fn read_node(&mut self, key: NodeKey, files: &[FileId], learned_from: LearnedFrom) {
-        match self.open(key) {
+        match self.reach(key) {
             Ok(Some(mut dir)) => {
                 self.read_files(key, &mut dir, files, learned_from);
                 self.world.close(dir);

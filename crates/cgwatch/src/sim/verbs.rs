@@ -6,7 +6,7 @@ use fsnotify::{
     FileHandle,
     inotify::{WatchMask, records},
 };
-use kernfs::{Access, File, Pin};
+use kernfs::{Access, Answer, File, Pin};
 use rustix::io::Errno;
 
 use super::{SimDir, SimWorld};
@@ -57,18 +57,45 @@ impl SimWorld {
     fn opened(&mut self, pin: Pin) -> (SimDir, Stat) {
         self.call();
         let stat = stat_of(&pin);
-        (SimDir { pin, used: 0 }, stat)
+        (SimDir::new(pin, stat.id), stat)
     }
 
-    fn open_file(&mut self, dir: &SimDir, file: &str, id: u64) -> Result<File, Errno> {
+    /// Removals are announced here, sooner or later.
+    fn announces(&self) -> bool {
+        self.hierarchy.tree().capabilities().announces_removal != Answer::No
+    }
+
+    /// Where removals are announced, a name that was looked up may hold one back.
+    fn note(&mut self, dir: &mut SimDir, file: &str) {
+        if self.announces() {
+            self.names.note(&mut dir.used, file);
+        }
+    }
+
+    /// Opens a directory that was only reached.
+    fn pin<'a>(&mut self, dir: &'a mut SimDir) -> Result<&'a Pin, Errno> {
+        let pin = match dir.pin.take() {
+            Some(pin) => pin,
+            None => directory(self.open_id(dir.id).unwrap_or(Err(Errno::STALE))?)?,
+        };
+        Ok(dir.pin.insert(pin))
+    }
+
+    fn open_file(&mut self, dir: &mut SimDir, file: &str, id: u64) -> Result<File, Errno> {
         match self.open_id(id) {
             Some(pin) => pin?.open("", Access::READ),
             None => {
                 self.call();
-                dir.pin.open(file, Access::READ)
+                self.pin(dir)?.open(file, Access::READ)
             }
         }
         .map_err(errno)
+    }
+}
+
+impl SimDir {
+    fn new(pin: Pin, id: u64) -> Self {
+        Self { pin: Some(pin), id, used: 0 }
     }
 }
 
@@ -113,10 +140,17 @@ impl World for SimWorld {
 
     fn open_known(&mut self, base: usize, path: &[u8], id: u64) -> Result<SimDir, Errno> {
         if let Some(pin) = self.open_id(id) {
-            return Ok(SimDir { pin: directory(pin?)?, used: 0 });
+            return Ok(SimDir::new(directory(pin?)?, id));
         }
         let (dir, stat) = self.open(base, path)?;
         if stat.id == id { Ok(dir) } else { Err(Errno::STALE) }
+    }
+
+    fn reach(&mut self, base: usize, path: &[u8], id: u64) -> Result<SimDir, Errno> {
+        match self.by_id && !self.announces() && id != 0 {
+            true => Ok(SimDir { pin: None, id, used: 0 }),
+            false => self.open_known(base, path, id),
+        }
     }
 
     fn open_child(
@@ -129,7 +163,7 @@ impl World for SimWorld {
             Some(pin) => pin?,
             None => {
                 self.call();
-                dir.pin.pin(name).map_err(errno)?
+                self.pin(dir)?.pin(name).map_err(errno)?
             }
         };
         let pin = directory(pin)?;
@@ -140,9 +174,13 @@ impl World for SimWorld {
         self.by_id
     }
 
+    fn spares_names(&self) -> bool {
+        self.by_id && self.announces()
+    }
+
     fn stat(&mut self, dir: &mut SimDir) -> Result<Stat, Errno> {
         self.call();
-        let stat = stat_of(&dir.pin);
+        let stat = stat_of(self.pin(dir)?);
         if stat.subdirectories.is_some() {
             dir.used = 0;
         }
@@ -155,7 +193,7 @@ impl World for SimWorld {
         each: &mut dyn FnMut(&[u8], bool, u64),
     ) -> Result<(), Errno> {
         self.call();
-        for entry in dir.pin.entries().map_err(errno)? {
+        for entry in self.pin(dir)?.entries().map_err(errno)? {
             each(&entry.name, entry.is_dir, entry.ino);
         }
         Ok(())
@@ -168,7 +206,7 @@ impl World for SimWorld {
         id: u64,
         text: &mut Vec<u8>,
     ) -> Result<(), Errno> {
-        self.names.note(&mut dir.used, file);
+        self.note(dir, file);
         let file = self.open_file(dir, file, id)?;
         text.clear();
         loop {
@@ -189,22 +227,23 @@ impl World for SimWorld {
 
     fn watch(&mut self, dir: &mut SimDir) -> Result<Wd, Errno> {
         self.call();
+        let pin = self.pin(dir)?;
         let inotify = self.inotify.as_ref().ok_or(Errno::NOSYS)?;
         let events = WatchMask::CREATE | WatchMask::DELETE | WatchMask::CLOSE_WRITE;
-        let wd = dir.pin.watch(inotify, events | WatchMask::ONLYDIR).map_err(errno)?;
-        self.driver.watches_births_in(dir.pin.stat().ino);
+        let wd = pin.watch(inotify, events | WatchMask::ONLYDIR).map_err(errno)?;
+        self.driver.watches_births_in(pin.stat().ino);
         Ok(Wd(wd))
     }
 
     fn watch_file(&mut self, dir: &mut SimDir, file: &str, id: u64) -> Result<Wd, Errno> {
-        self.names.note(&mut dir.used, file);
+        self.note(dir, file);
         let held = self.open_id(id).transpose()?;
         self.call();
-        let inotify = self.inotify.as_ref().ok_or(Errno::NOSYS)?;
         let pin = match held {
             Some(pin) => pin,
-            None => dir.pin.pin(file).map_err(errno)?,
+            None => self.pin(dir)?.pin(file).map_err(errno)?,
         };
+        let inotify = self.inotify.as_ref().ok_or(Errno::NOSYS)?;
         let mask = WatchMask::MODIFY | WatchMask::DELETE_SELF;
         pin.watch(inotify, mask).map(Wd).map_err(errno)
     }
@@ -222,16 +261,14 @@ impl World for SimWorld {
     }
 
     fn close(&mut self, dir: SimDir) {
-        if dir.used == 0 {
-            return;
-        }
+        let Some(pin) = dir.pin.filter(|_| dir.used != 0) else { return };
         self.call();
-        if !dir.pin.stat().is_unlinked {
+        if !pin.stat().is_unlinked {
             return;
         }
         for name in self.names.noted(dir.used) {
             self.driver.between_calls(&self.hierarchy);
-            let _ = dir.pin.lookup(name);
+            let _ = pin.lookup(name);
         }
     }
 
