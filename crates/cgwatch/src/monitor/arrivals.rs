@@ -165,6 +165,11 @@ impl<W: World> Monitor<W> {
         if records.begin_with_death() && !told {
             self.note_stranger(dir);
         }
+        if ahead.may_hide_one(records)
+            && let Some(node) = self.books.get_mut(dir)
+        {
+            node.flags.had_stranger = true;
+        }
         let (unnamed, ahead) = match self.marked {
             true => {
                 // The record of its death will name it.

@@ -48,6 +48,11 @@ impl Ahead {
         if self.sure > 0 { Self::AFTER_GAP } else { self }
     }
 
+    /// One of the births may have been another's than the one told ahead: then nobody ever tells of it.
+    pub(crate) fn may_hide_one(self, records: Records) -> bool {
+        self.maybe == Maybe::IfAny && !records.first_is_birth && records.births > 0
+    }
+
     /// How many of so many births were told ahead, the one among them whose record is unread.
     fn told(self, records: Records, births: u32) -> u32 {
         let maybe = match self.maybe {

@@ -221,6 +221,15 @@ impl<W: World> Monitor<W> {
             true => kin.own_within(read.clone(), &slot.total),
             false => within(&read, &slot.total),
         };
+        // What was a guess may be taken back; what a twin counted falls only if it means something else.
+        let fell = own.iter().zip(&kin.own).any(|(new, old)| new < old);
+        if fell && self.look_at_mount() {
+            return false; // the books are opened anew
+        }
+        let Some(slot) = self.books.get_mut(key).and_then(|node| node.present_mut(file)) else {
+            return false;
+        };
+        let Some(kin) = &slot.kin else { return false };
         let ahead = own != read;
         let differs = kin.own != own;
         if differs {
