@@ -292,6 +292,70 @@ fn what_a_child_counted_before_its_parents_file_was_known_is_told_once() {
     }
 }
 
+/// One takes another's name, and counts, before the Nth call; a third takes it before the Mth.
+struct Heirs {
+    calls: Arc<AtomicU64>,
+    first: u64,
+    second: u64,
+}
+
+impl Heirs {
+    const NEVER: u64 = u64::MAX;
+}
+
+impl Driver for Heirs {
+    fn between_calls(&mut self, hierarchy: &Hierarchy) {
+        let path = "/services/name";
+        let calls = self.calls.load(Ordering::Relaxed);
+        if calls == Self::NEVER {
+            return;
+        }
+        self.calls.store(calls + 1, Ordering::Relaxed);
+        if calls == self.first {
+            let heir = hierarchy.mkdir(path).unwrap();
+            hierarchy.count(heir, Counted::MemoryHigh, 3).unwrap();
+        }
+        if calls == self.second {
+            hierarchy.rmdir(path).unwrap();
+            hierarchy.mkdir(path).unwrap();
+        }
+    }
+}
+
+/// A CREATE was read, and the name looked up only when another bore it already: that was taken for the
+/// one that the record spoke of. What that one had counted was called the first one's alone then.
+#[test]
+fn what_an_heir_counted_that_is_gone_too_is_not_called_the_first_ones_alone() {
+    const MOST: u64 = 30;
+    for (strategy, by_id) in
+        [(Strategy::Inotify, true), (Strategy::Inotify, false), (Strategy::Fanotify, true)]
+    {
+        for first in 0..MOST {
+            for second in first..MOST {
+                let hierarchy = services(Profile::Linux71);
+                let id = hierarchy.mkdir("/services/name").unwrap();
+                let options = Options::new().strategy(strategy);
+                let calls = Arc::new(AtomicU64::new(Heirs::NEVER));
+                let heirs = Heirs { calls: Arc::clone(&calls), first, second };
+                let world = world(&hierarchy).by_id(by_id).driven_by(heirs);
+                let mut watcher = Watcher::simulated(world, options).unwrap();
+                watcher.add("/services".as_ref(), Depth::All).unwrap();
+                listen(&mut watcher);
+                calls.store(0, Ordering::Relaxed);
+                hierarchy.rmdir("/services/name").unwrap();
+                for event in listen(&mut watcher) {
+                    let EventKind::Removed { cgroup, unseen, .. } = event.kind else { continue };
+                    let alone = unseen.confidence == Some(Confidence::Bounded);
+                    assert!(
+                        cgroup.id != Some(id) || !alone,
+                        "{strategy:?}, before calls {first} and {second}: {unseen:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// All that is told that was counted as `memory.events high`.
 fn sum_of_high(events: &[Event]) -> i128 {
     let told = |event: &Event| match &event.kind {

@@ -313,3 +313,38 @@ fn a_path_is_from_the_root_of_the_simulated_hierarchy() {
     watcher.remove("/services".as_ref()).unwrap();
     assert_eq!(watcher.world().watches(), 0);
 }
+
+/// What those below the watched depth had counted was called its own of the deepest that is watched.
+#[test]
+fn what_is_counted_where_nobody_watches_is_not_called_the_parents_own() {
+    for strategy in [Strategy::Inotify, Strategy::Fanotify, Strategy::Sweep] {
+        let hierarchy = services(Profile::Linux71);
+        let options = Options::new().strategy(strategy);
+        let mut watcher =
+            Watcher::simulated(SimWorld::new(Arc::clone(&hierarchy)), options).unwrap();
+        watcher.add("/services".as_ref(), Depth::AtMost(1)).unwrap();
+        for name in ["old", "new"] {
+            while watcher.wait(Some(Duration::from_secs(90))).unwrap().is_some() {}
+            let path = format!("/services/{name}");
+            let job = hierarchy.mkdir(&path).unwrap();
+            hierarchy.write(format!("{path}/cgroup.subtree_control"), "+memory").unwrap();
+            if name == "old" {
+                while watcher.wait(Some(Duration::from_secs(90))).unwrap().is_some() {}
+            }
+            let below = hierarchy.mkdir(format!("{path}/below")).unwrap();
+            hierarchy.count(below, Event::MemoryHigh, 3).unwrap();
+            hierarchy.count(job, Event::MemoryHigh, 2).unwrap();
+            let (mut all, mut its) = (0, 0);
+            while let Some(event) = watcher.wait(Some(Duration::from_secs(90))).unwrap() {
+                let EventKind::Changed { cgroup, delta, own: Some(own), .. } = event.kind else {
+                    continue;
+                };
+                if cgroup.id == Some(job) {
+                    all += delta.get("high").unwrap_or(0);
+                    its += own.get("high").unwrap_or(0);
+                }
+            }
+            assert_eq!((all, its), (5, 2), "{strategy:?} {name}");
+        }
+    }
+}

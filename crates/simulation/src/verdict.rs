@@ -137,13 +137,7 @@ pub(crate) fn of_the_stream(course: &Course) -> Rule {
             continue;
         }
         let told = sums(events, file, key).total();
-        // What was told as a newborn's own, before it was known that others had died in it, and then
-        // withheld, is not corrected any more.
-        let most = match course.plan.strategy {
-            Strategy::Fanotify => whole.lives.keys().map(|id| whole.counted(*id, file, key)).sum(),
-            _ => grown,
-        };
-        ensure!(told <= i128::from(most), "{file} {key}: {told} told, {most} counted");
+        ensure!(told <= i128::from(grown), "{file} {key}: {told} told, {grown} counted");
         // What is counted between the first readings of a parent and of its child is history of the
         // one and a change of the other.
         let exact = !course.plan.busy_start && !course.plan.toggles_root;

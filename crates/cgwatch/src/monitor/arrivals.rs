@@ -328,7 +328,7 @@ impl<W: World> Monitor<W> {
         self.add_listed_files(key, &mut dir, listing.as_ref());
         if self.taking_baseline {
             self.learn_history(key, &mut dir);
-        } else if self.marked && self.has_counted(key) {
+        } else if (self.marked || !self.hears_of_births(key)) && self.has_counted(key) {
             self.expect_kin(key, &mut dir);
         }
         if let Some(node) = self.books.get_mut(key) {

@@ -196,6 +196,11 @@ impl Books {
         self.born
     }
 
+    /// The number of the last instance so far.
+    pub(crate) fn last_instance(&self) -> u64 {
+        self.born
+    }
+
     fn hash(&self, parent: NodeKey, name: &[u8]) -> u64 {
         self.hasher.hash_one((parent, name))
     }

@@ -35,9 +35,13 @@ impl<W: World> Monitor<W> {
         }
     }
 
-    /// A newborn has counted, perhaps in children that are gone already, of which the mark will tell.
-    /// If it is gone itself by now, it depends on whether there were any.
+    /// One has counted, perhaps in children that are not known: of those that are gone already the mark
+    /// will tell, of others nobody if the directory is not watched. If it is gone itself by now, it
+    /// depends on whether there were any.
     pub(crate) fn expect_kin(&mut self, key: NodeKey, dir: &mut W::Dir) {
+        if self.books.get(key).is_none_or(|node| node.flags.has_kin) {
+            return;
+        }
         for file in self.schemas.files() {
             self.begin_kin_of_file(key, dir, file, false);
         }

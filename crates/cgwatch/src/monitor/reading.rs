@@ -111,6 +111,8 @@ impl<W: World> Monitor<W> {
             Ok(true) if has_kin => {
                 self.read_own(key, dir, file);
             }
+            // It may have children that nobody told of.
+            Ok(true) if !self.hears_of_births(key) => self.expect_kin(key, dir),
             Ok(_) => {}
         }
     }

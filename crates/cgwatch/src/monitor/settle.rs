@@ -125,6 +125,7 @@ impl<W: World> Monitor<W> {
             if self.drain().is_err() || self.hints.overflow {
                 return false;
             }
+            let last = self.books.last_instance();
             self.take_all_lives();
             if !self.hears_of_births(parent) {
                 self.compare_children(parent, Ahead::NO, LearnedFrom::Lookup);
@@ -132,7 +133,12 @@ impl<W: World> Monitor<W> {
             self.read_children(parent, files);
             let before = self.totals(parent, files);
             let left = self.read_parent(parent, files);
-            if before == self.totals(parent, files) || !left {
+            if !left {
+                return true;
+            }
+            // One that was found just now may bear the name of another, born before the drain and gone
+            // since, whose record was taken for its own: the next records tell.
+            if before == self.totals(parent, files) && !self.has_younger(parent, last) {
                 return true;
             }
         }
@@ -141,6 +147,12 @@ impl<W: World> Monitor<W> {
             self.read_children(parent, files);
         }
         false
+    }
+
+    /// A child lives that was found after the one with this number.
+    fn has_younger(&self, parent: NodeKey, last: u64) -> bool {
+        let mut children = self.books.children(parent).filter_map(|child| self.books.get(child));
+        children.any(|child| child.n > last)
     }
 
     /// Reads a parent's files and, if anything is left over, their twins. Tells whether anything is
