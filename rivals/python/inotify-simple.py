@@ -14,6 +14,7 @@ inotify = INotify()
 by_watch = {}
 known = {}
 lines = []
+is_ready = False
 
 
 class Cgroup:
@@ -59,6 +60,8 @@ def enter(path):
         if path not in known:
             cgroup = Cgroup(path, inode)
             known[path] = cgroup
+            if is_ready:
+                lines.append(f"born {cgroup.said}")
             for watch in cgroup.watches:
                 by_watch[watch] = cgroup
         with os.scandir(path) as entries:
@@ -103,6 +106,7 @@ def flush():
 
 enter(ROOT)
 lines.append("ready")
+is_ready = True
 while True:
     flush()
     for event in inotify.read():

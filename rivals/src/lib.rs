@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! ready
+//! born PATH                the cgroup was not there before
 //! changed PATH CONTENT…    the event file reads differently from before
 //! oom PATH NUMBER          so many more `oom_kill` than before
 //! removed PATH

@@ -210,6 +210,7 @@ impl Tree {
                 Cgroup { path: path.to_owned(), directory, file, content: String::new(), kills: 0 };
             self.cgroups.insert(id, cgroup);
             self.by_path.insert(path.to_owned(), id);
+            self.voice.born(&from(&self.root, path));
             self.read(id, false);
             born.push(id);
         }

@@ -8,11 +8,21 @@ use anyhow::Result;
 #[derive(Debug, Default)]
 pub struct Voice {
     lines: Vec<u8>,
+    /// What is found from now on was born.
+    is_ready: bool,
 }
 
 impl Voice {
     pub fn ready(&mut self) {
+        self.is_ready = true;
         self.lines.extend_from_slice(b"ready\n");
+    }
+
+    /// It was not there before.
+    pub fn born(&mut self, path: &str) {
+        if self.is_ready {
+            self.say(&["born ", path, "\n"]);
+        }
     }
 
     /// The event file reads differently; so many kills were counted since.

@@ -6,7 +6,7 @@ use serde_json::Value;
 /// How a rival speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Dialect {
-    /// `ready`, `changed PATH …`, `removed PATH`, `oom PATH NUMBER`.
+    /// `ready`, `born PATH`, `changed PATH …`, `removed PATH`, `oom PATH NUMBER`. Births do not count.
     Lines,
     /// `cgwatch watch --json`.
     Cgwatch,

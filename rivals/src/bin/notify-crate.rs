@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use anyhow::Result;
-use notify::event::{EventKind, RemoveKind};
+use notify::event::{CreateKind, EventKind, RemoveKind};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use rivals::{Voice, place};
 
@@ -30,6 +30,7 @@ fn say(voice: &mut Voice, root: &Path, file: &str, event: &Event) {
     for path in &event.paths {
         let Ok(path) = path.strip_prefix(root) else { continue };
         match event.kind {
+            EventKind::Create(CreateKind::Folder) => voice.born(&said(path)),
             EventKind::Remove(RemoveKind::Folder) => voice.removed(&said(path)),
             EventKind::Modify(_) if path.ends_with(file) => {
                 let directory = path.parent().unwrap_or(path);
