@@ -122,6 +122,8 @@ pub(crate) fn of_the_stream(course: &Course) -> Rule {
     hold_against(events, &truth)?;
     announced_births(course)?;
     limits(course)?;
+    // Before what is cached is dropped, which would release what was held back.
+    neighbour(course, &truth)?;
     let dentries = {
         course.hierarchy.mount().reclaim();
         course.hierarchy.mount().cached().dentries
@@ -154,8 +156,7 @@ pub(crate) fn of_the_stream(course: &Course) -> Rule {
     if course.plan.whole {
         nothing_recovered_below_the_root(events)?;
     }
-    files_stay(course)?;
-    neighbour(course, &truth)
+    files_stay(course)
 }
 
 /// Files come and go with their cgroups, or with controllers. What fell because a mount option was
