@@ -71,7 +71,8 @@ pub(crate) struct Flags {
     /// It has or had a child, so its counters are not all its own: see [`Kin`].
     pub(crate) has_kin: bool,
     /// A child that nobody knew may have counted in it: one that was born before the directory was
-    /// watched and died before it was listed, or one that had counted when its file came.
+    /// watched and died before it was listed, one whose records were lost in part, or one that had
+    /// counted when its file came.
     pub(crate) had_stranger: bool,
 }
 

@@ -173,6 +173,16 @@ mod tests {
         assert_eq!(unnamed, 0);
     }
 
+    /// Of what was found after a gap, the records that follow may be another's in between, who counted
+    /// and died: what is left over is not called one's alone then.
+    #[test]
+    fn one_found_after_a_gap_may_hide_another() {
+        let mut records = Records::one(false);
+        [true, false].into_iter().for_each(|birth| records.push(birth));
+        assert_eq!(account(Ahead::AFTER_GAP, records, Found::Nothing).0, 0);
+        assert!(Ahead::AFTER_GAP.may_hide_one(records) && !Ahead::LISTED.may_hide_one(records));
+    }
+
     proptest! {
         /// Whatever happens between reading and looking up, after everything was read and the
         /// world stood still, as many births are told as there were.
