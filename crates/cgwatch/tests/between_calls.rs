@@ -198,6 +198,32 @@ fn what_a_newborn_counts_meanwhile_does_not_hide_a_child_that_was_never_known() 
     }
 }
 
+/// What a file had counted that was replaced unread was called alone a sibling's that had just died.
+#[test]
+fn what_a_replaced_file_had_counted_is_not_called_a_dead_siblings_alone() {
+    for calls in 0.. {
+        let hierarchy = services(Profile::Linux71);
+        let guilty = hierarchy.mkdir("/services/guilty").unwrap();
+        hierarchy.mkdir("/services/innocent").unwrap();
+        let by_name = world(&hierarchy).by_id(false);
+        let mut watcher = watcher(by_name, Options::new(), calls, move |hierarchy| {
+            hierarchy.count(guilty, Counted::MemoryHigh, 3).unwrap();
+            for written in ["-memory", "+memory"] {
+                hierarchy.write("/services/cgroup.subtree_control", written).unwrap();
+            }
+        });
+        let mut events = listen(&mut watcher);
+        hierarchy.rmdir("/services/innocent").unwrap();
+        events.extend(listen(&mut watcher));
+        for (path, _, confidence) in recovered(&events) {
+            assert_eq!(confidence, Some(Confidence::Shared), "{path}, before call {calls}");
+        }
+        if watcher.world().calls() <= calls {
+            return; // it makes no more calls
+        }
+    }
+}
+
 /// The watch on a file that replaced another was forgotten if its cgroup went before it was added.
 #[test]
 fn a_replaced_file_of_a_cgroup_that_goes_leaves_no_watch() {

@@ -64,8 +64,7 @@ pub struct Plan {
     pub reclaims: bool,
     /// The dead go on counting.
     pub late: bool,
-    /// Notifications of changes get lost; not with the fanotify strategy, which corrects by them what
-    /// was told as a newborn's own before it was known that others had died in it.
+    /// Notifications of changes get lost.
     pub loses_changes: bool,
     /// The world moves while the monitor takes in what there is at the start.
     pub busy_start: bool,
@@ -129,7 +128,7 @@ impl Plan {
             holders,
             reclaims,
             late,
-            loses_changes: loses_changes && strategy != Strategy::Fanotify,
+            loses_changes,
             busy_start,
             ends,
             most_children: rng.usize(2..6),

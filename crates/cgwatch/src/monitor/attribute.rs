@@ -2,7 +2,8 @@
 //!
 //! An amount stands in exactly one event: the removal of the last that died in one settlement, or,
 //! with no removal pending, as `late` in a `changed` of the parent. It is certain (`bounded`) only
-//! if no other removal can share it.
+//! if no other removal can share it, and no file that has just been replaced (a controller was
+//! written) can have counted it unread.
 
 use std::cell::OnceCell;
 
@@ -129,6 +130,7 @@ impl<W: World> Monitor<W> {
         let sharers: IndexSet<u64> = sharers.chain(newest).filter(|n| *n != itself).collect();
         let unsure = self.rests.contains_key(&account)
             || !self.losses.is_empty()
+            || !self.hints.controls.is_empty()
             || self.misses_births(account)
             || self.misses_files(account, file)
             || self.takes_stranger(account);

@@ -84,6 +84,8 @@ pub(crate) struct File {
     pub(crate) id: u64,
     /// It is there. The slot of one that went stays, for what is still to be told of it.
     pub(crate) present: bool,
+    /// The kernel took its watch away: what is there now under its name is another file.
+    pub(crate) replaced: bool,
     pub(crate) schema: SchemaId,
     pub(crate) wd: Option<Wd>,
     /// The values last read.

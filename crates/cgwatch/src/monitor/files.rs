@@ -107,7 +107,16 @@ impl<W: World> Monitor<W> {
         node.read_ns = now_ns;
         let (has_kin, settled) = (node.flags.has_kin, node.flags.settled);
         let (newborn, parent) = (!node.flags.existing && !settled, node.parent);
-        let slot = File { file, id, present: true, schema, wd, total: total.into(), kin: None };
+        let slot = File {
+            file,
+            id,
+            present: true,
+            replaced: false,
+            schema,
+            wd,
+            total: total.into(),
+            kin: None,
+        };
         let total = slot.total.clone();
         let total_counted = total.iter().any(|value| *value != 0);
         match node.files.iter_mut().find(|old| old.file == file) {
@@ -256,8 +265,9 @@ impl<W: World> Monitor<W> {
     fn check_watches(&mut self, key: NodeKey, dir: &mut W::Dir, learned_from: LearnedFrom) {
         let Some(node) = self.books.get(key).filter(|_| self.notified) else { return };
         let present = node.files.iter().filter(|file| file.present);
-        let present: Vec<_> = present.map(|file| (file.file, file.id, file.wd)).collect();
-        for (file, id, had) in present {
+        let had = |file: &File| (file.file, file.id, file.wd, file.replaced);
+        let present: Vec<_> = present.map(had).collect();
+        for (file, id, had, replaced) in present {
             let spec = self.schemas.spec(file);
             if !spec.notifies {
                 continue;
@@ -267,7 +277,7 @@ impl<W: World> Monitor<W> {
                 Err(errno) if is_gone(errno) => {} // its reading tells
                 Ok(wd) if had == Some(wd) => {}
                 Ok(wd) => {
-                    if had.is_some() {
+                    if had.is_some() || replaced {
                         // The new file is watched anew when it is added, if it is there then.
                         self.world.unwatch(wd);
                         self.lose_file(key, file, learned_from);

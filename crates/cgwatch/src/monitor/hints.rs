@@ -194,5 +194,6 @@ fn forget_watch(books: &mut Books, key: NodeKey, wd: crate::world::Wd) {
     }
     for file in node.files.iter_mut().filter(|file| file.wd == Some(wd)) {
         file.wd = None;
+        file.replaced = true;
     }
 }

@@ -139,6 +139,8 @@ impl<W: World> Monitor<W> {
             // One that was found just now may bear the name of another, born before the drain and gone
             // since, whose record was taken for its own: the next records tell.
             if before == self.totals(parent, files) && !self.has_younger(parent, last) {
+                // A child's file may have been replaced before it was read: see `give`.
+                let _ = self.drain();
                 return true;
             }
         }
