@@ -122,10 +122,10 @@ impl<W: World> Monitor<W> {
     fn read_until_still(&mut self, parent: NodeKey, files: &[FileId]) -> bool {
         const PASSES: usize = 8;
         for _ in 0..PASSES {
+            let last = self.books.last_instance();
             if self.drain().is_err() || self.hints.overflow {
                 return false;
             }
-            let last = self.books.last_instance();
             self.take_all_lives();
             if !self.hears_of_births(parent) {
                 self.compare_children(parent, Ahead::NO, LearnedFrom::Lookup);
