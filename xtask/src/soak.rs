@@ -19,7 +19,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn task(options: &Options) -> Result<ExitCode> {
-    let build = ["--profile=simulation", "--package=scenarios", "--package=cgwatch-cli"];
+    let build =
+        ["--locked", "--profile=simulation", "--package=scenarios", "--package=cgwatch-cli"];
     run(options, &build, "simulation")?;
     Ok(ExitCode::SUCCESS)
 }
@@ -27,7 +28,7 @@ pub(crate) fn task(options: &Options) -> Result<ExitCode> {
 /// Builds it, and runs what is then in this folder of the target directory; gives its lines.
 pub(crate) fn run(options: &Options, build: &[&str], folder: &str) -> Result<Vec<String>> {
     let mut cargo = process::cargo();
-    process::run(cargo.args(["build", "--locked", "--bin=soak", "--bin=cgwatch"]).args(build))?;
+    process::run(cargo.args(["build", "--bin=soak", "--bin=cgwatch"]).args(build))?;
     // Short enough to be typed again.
     let seed = options.seed.unwrap_or_else(|| fastrand::u32(..).into());
     let mut soak = Command::new(workspace::target().join(folder).join("soak"));

@@ -136,15 +136,22 @@ fn judge(
     interrupt: &Interrupt,
 ) -> Result<Vec<String>, Failure> {
     let counted = tree.root().count(FILE, KEY)?;
-    for watched in &*watched {
-        interrupt.heed()?;
-        watched.settle(tree)?;
-    }
+    interrupt.heed()?;
+    settle(tree, watched)?;
     let judged = watched.iter_mut().map(|watched| {
         interrupt.heed()?;
         watched.judge(tree, counted)
     });
     judged.collect()
+}
+
+/// Waits until each watcher has told all that was done, by the birth and the death of one more that
+/// all of them are to tell: nothing of this minute is told in the next.
+fn settle(tree: &Tree, watched: &[Watched]) -> Result<(), Failure> {
+    let last = tree.make("settled")?;
+    watched.iter().try_for_each(|watched| watched.has_told_birth(&last))?;
+    tree.remove(&last)?;
+    watched.iter().try_for_each(|watched| watched.has_told_death(&last))
 }
 
 /// All faults of a minute, one after the other, in a slice of the time each.

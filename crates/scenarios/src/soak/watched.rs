@@ -11,7 +11,7 @@ use contract::{Truth, attributable, balance, blame, every_birth, hold_against};
 
 use super::told::Told;
 use crate::{
-    Circumstances, Environment, Failure, Outside, Requirement, Tree, ensure,
+    Cgroup, Circumstances, Environment, Failure, Outside, Requirement, Tree, ensure,
     failure::Failure::Broken,
     holding::{anonymous, descriptors},
     huge_pages::{FILE, KEY},
@@ -110,10 +110,18 @@ impl Watched {
         self.told.before(&minute)
     }
 
-    /// Waits until it has told all that was done.
-    pub(crate) fn settle(&self, tree: &Tree) -> Result<(), Failure> {
-        let settled = self.outside.recording.settle(tree);
-        settled.map_err(|failure| Broken(format!("{}: {failure}", self.name)))
+    /// Waits until it has told that one was born.
+    pub(crate) fn has_told_birth(&self, cgroup: &Cgroup) -> Result<(), Failure> {
+        self.named(self.outside.recording.until_appeared(cgroup))
+    }
+
+    /// Waits until it has told that one is gone.
+    pub(crate) fn has_told_death(&self, cgroup: &Cgroup) -> Result<(), Failure> {
+        self.named(self.outside.recording.until_removed(cgroup))
+    }
+
+    fn named<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
+        result.map_err(|failure| Broken(format!("{}: {failure}", self.name)))
     }
 
     /// Nothing happens any more: all it told must be right, and be so in the end. What may still
@@ -133,10 +141,10 @@ impl Watched {
                     let soon = Instant::now() + Duration::from_millis(200);
                     let _ = recording.until_more(soon);
                 }
-                Err(failure) => return Err(Broken(format!("{}: {failure}", self.name))),
+                Err(failure) => return self.named(Err(failure)),
             }
         }
-        self.is_right(tree).map_err(|failure| Broken(format!("{}: {failure}", self.name)))?;
+        self.named(self.is_right(tree))?;
         let memory = anonymous(&self.outside.pid())?;
         let first = *self.memory.get_or_insert(memory);
         ensure!(
