@@ -78,12 +78,13 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
     let mut counted: HashMap<u64, i128> = HashMap::new();
     let mut born_at: HashMap<u64, &[u8]> = HashMap::new();
     let never_told = truth.counting_but(&known, file, key);
+    let by_path = truth.counted_by_path(file, key);
     for event in events {
         let EventKind::Appeared { cgroup, .. } = &event.kind else { continue };
         let real = match cgroup.id {
             Some(id) => truth.counted(id, file, key),
             // Any of those that were there.
-            None => truth.counted_at(cgroup.path.as_bytes(), file, key),
+            None => by_path.get(cgroup.path.as_bytes()).copied().unwrap_or(0),
         };
         let below = never_told.counted_below(cgroup.path.as_bytes(), file, key);
         counted.insert(cgroup.n, i128::from(real + below));

@@ -32,11 +32,14 @@ impl Truth {
         counted.and_then(|all| all.get(&(file.into(), key.into()))).copied().unwrap_or(0)
     }
 
-    /// What all that ever were at a path counted at themselves.
+    /// What all that ever were at a path counted at themselves, by the path.
     #[must_use]
-    pub fn counted_at(&self, path: &[u8], file: &str, key: &str) -> u64 {
-        let there = self.lives.iter().filter(|(_, life)| life.path == path);
-        there.map(|(&id, _)| self.counted(id, file, key)).sum()
+    pub fn counted_by_path(&self, file: &str, key: &str) -> HashMap<&[u8], u64> {
+        let mut sums = HashMap::new();
+        for (&id, life) in self.lives.iter().filter(|(_, life)| !life.counted.is_empty()) {
+            *sums.entry(life.path.as_slice()).or_default() += self.counted(id, file, key);
+        }
+        sums
     }
 }
 

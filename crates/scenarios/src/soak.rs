@@ -98,7 +98,11 @@ impl Soak {
         let mut load = Load::new(&tree);
         let (mut born, mut died) = (0, 0);
         let begin = Instant::now();
-        for minute in 1..=self.minutes {
+        let whole = MINUTE.saturating_mul(u32::try_from(self.minutes).unwrap_or(u32::MAX));
+        let mut minute = 0;
+        // Fewer, if some take longer.
+        while minute < self.minutes && (minute == 0 || begin.elapsed() + LEAST < whole) {
+            minute += 1;
             // A minute's choices do not depend on how far the one before it came.
             load.rng = Rng::with_seed(self.seed ^ minute.wrapping_mul(0x9E37_79B9_7F4A_7C15));
             load.forget();
@@ -122,7 +126,8 @@ impl Soak {
         }
         let counted = tree.root().count(FILE, KEY)?;
         println!(
-            "held: {} minutes, --seed {}: {born} born, {died} died, {counted} counted",
+            "held: {} minutes, judged {minute} times, --seed {}: {born} born, {died} died, {counted} \
+             counted",
             self.minutes, self.seed
         );
         Ok(())
@@ -138,11 +143,7 @@ fn judge(
     let counted = tree.root().count(FILE, KEY)?;
     interrupt.heed()?;
     settle(tree, watched)?;
-    let judged = watched.iter_mut().map(|watched| {
-        interrupt.heed()?;
-        watched.judge(tree, counted)
-    });
-    judged.collect()
+    watched.iter_mut().map(|watched| watched.judge(tree, counted, interrupt)).collect()
 }
 
 /// Waits until each watcher has told all that was done, by the birth and the death of one more that

@@ -9,7 +9,7 @@ use std::{
 use cgwatch::{Event, EventKind, GapReason, Options, Strategy};
 use contract::{Truth, attributable, balance, blame, every_birth, hold_against};
 
-use super::told::Told;
+use super::{interrupt::Interrupt, told::Told};
 use crate::{
     Cgroup, Circumstances, Environment, Failure, Outside, Requirement, Tree, ensure,
     failure::Failure::Broken,
@@ -127,11 +127,17 @@ impl Watched {
     /// Nothing happens any more: all it told must be right, and be so in the end. What may still
     /// come are counters, which the kernel delays. `counted` is the tree's counter now. Gives what is to
     /// be told of the minute.
-    pub(crate) fn judge(&mut self, tree: &Tree, counted: u64) -> Result<String, Failure> {
+    pub(crate) fn judge(
+        &mut self,
+        tree: &Tree,
+        counted: u64,
+        interrupt: &Interrupt,
+    ) -> Result<String, Failure> {
         let recording = &self.outside.recording;
         let grown = counted.wrapping_sub(self.counted);
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
+            interrupt.heed()?;
             let looked = Instant::now();
             self.minute.extend(recording.drain());
             match self.is_at_rest(tree, grown) {
