@@ -276,16 +276,18 @@ impl<W: World> Monitor<W> {
             match self.world.watch_file(dir, &name, id) {
                 Err(errno) if is_gone(errno) => {} // its reading tells
                 Ok(wd) if had == Some(wd) => {}
-                Ok(wd) => {
-                    if had.is_some() || replaced {
-                        // The new file is watched anew when it is added, if it is there then.
-                        self.world.unwatch(wd);
+                Ok(wd) if had.is_some() || replaced => {
+                    // The new file is watched anew when it is added, if it is there then.
+                    self.world.unwatch(wd);
+                    self.lose_file(key, file, learned_from);
+                }
+                Ok(wd) => self.note_watch(wd, Watched::File(key, file)),
+                Err(errno) => {
+                    self.could_not_watch(key, errno);
+                    if replaced {
                         self.lose_file(key, file, learned_from);
-                    } else {
-                        self.note_watch(wd, Watched::File(key, file));
                     }
                 }
-                Err(errno) => self.could_not_watch(key, errno),
             }
         }
     }
