@@ -97,11 +97,19 @@ impl State {
     /// Kills the state of a living cgroup: by a disable (kernel: `kill_css`).
     pub(crate) fn kill_state(&mut self, at: usize, controller: Controllers) {
         let Some(state) = self.cgroups[at].states[controller.index()].take() else { return };
-        self.states[state].online = false;
+        self.take_offline(state);
         if self.options.remember {
             self.cgroups[at].former.push(state);
         }
         self.release_state(state);
+    }
+
+    /// Kernel: `offline_css`.
+    pub(crate) fn take_offline(&mut self, state: usize) {
+        self.states[state].online = false;
+        if let Some(memory) = self.memory(state) {
+            memory.unprotect();
+        }
     }
 
     /// Drops a state, and those above, that nothing needs any more.

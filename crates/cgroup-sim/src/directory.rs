@@ -136,9 +136,8 @@ impl State {
         self.lives.died(id, self.now);
         self.tell(id, What::Died);
         for state in states.into_iter().flatten() {
-            let css = &mut self.states[state];
-            css.online = false;
-            for notice in &mut css.notices {
+            self.take_offline(state);
+            for notice in &mut self.states[state].notices {
                 notice.unbind();
             }
             self.release_state(state);

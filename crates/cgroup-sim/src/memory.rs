@@ -12,6 +12,9 @@ use crate::{Controllers, Event, controller::Body, state::State};
 /// Bytes of a page.
 pub(crate) const PAGE: u64 = 4096;
 
+/// Pages that are charged in one go (kernel: `MEMCG_CHARGE_BATCH`).
+const BATCH: u64 = 64;
+
 /// Kernel: `MAX_RECLAIM_RETRIES`.
 const RETRIES: u32 = 16;
 
@@ -81,6 +84,11 @@ impl Default for Memory {
 }
 
 impl Memory {
+    /// The dead are not protected (kernel: `mem_cgroup_css_offline`).
+    pub(crate) fn unprotect(&mut self) {
+        (self.min, self.low) = (0, 0);
+    }
+
     pub(crate) fn is_charged(&self) -> bool {
         let Own { anonymous, cache, kernel, swap } = self.own;
         anonymous + cache + kernel + swap > 0
@@ -88,7 +96,7 @@ impl Memory {
 
     /// Kernel: `mem_cgroup_css_reset`.
     pub(crate) fn reset_limits(&mut self) {
-        (self.min, self.low) = (0, 0);
+        self.unprotect();
         (self.high, self.max, self.swap_high, self.swap_max) =
             (u64::MAX, u64::MAX, u64::MAX, u64::MAX);
     }
@@ -133,18 +141,18 @@ impl State {
     }
 
     /// A process takes memory: what fits first, as it would page by page, so that at a limit it is
-    /// seen to have that already.
+    /// seen to have that already; then in batches, each of which may have to be reclaimed.
     pub(crate) fn allocate(&mut self, pid: u32, pages: u64) -> Result<(), Errno> {
         let process = self.tasks.get(&pid).ok_or(Errno::SRCH)?.process;
         let at = self.tasks.get(&process).ok_or(Errno::SRCH)?.cgroup;
         let Some(state) = self.effective(at, Controllers::MEMORY) else { return Ok(()) };
-        let fits = pages.min(self.room(state));
-        for part in [fits, pages - fits] {
-            if part > 0 {
-                self.take(process, state, part)?;
-            }
+        let mut left = pages;
+        while left > 0 {
+            let part = left.min(self.room(state).max(BATCH));
+            self.take(process, state, part)?;
+            self.over_high(state, part);
+            left -= part;
         }
-        self.over_high(state, pages);
         Ok(())
     }
 
@@ -301,10 +309,10 @@ impl State {
     /// On the way back to user mode (kernel: `__mem_cgroup_handle_over_high`).
     fn over_high(&mut self, state: usize, pages: u64) {
         for state in self.limited(state) {
-            let over = |memory: &Memory| memory.usage > memory.high;
-            if self.memory_at(state).is_some_and(over) {
+            let high = self.memory_at(state).map_or(u64::MAX, |memory| memory.high);
+            if let Some(over) = self.overage(state, high) {
                 self.count(state, Event::MemoryHigh, 1);
-                self.reclaim(state, pages);
+                self.reclaim(state, pages.min(over));
             }
             let over = |memory: &Memory| memory.swap > memory.swap_high;
             if self.memory_at(state).is_some_and(over) {

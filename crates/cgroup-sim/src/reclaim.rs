@@ -1,13 +1,6 @@
 //! Taking memory back (kernel: mm/vmscan.c, `shrink_node_memcgs`; `mem_cgroup_try_charge_swap`).
 
-use crate::{
-    Event,
-    memory::{Own, PAGE},
-    state::State,
-};
-
-/// How many pages are swapped in one go (kernel: `SWAP_CLUSTER_MAX`).
-const CLUSTER: u64 = 32;
+use crate::{Event, memory::PAGE, state::State};
 
 /// Whether a cgroup's memory is to be left alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,8 +25,8 @@ impl State {
             }
         }
         for state in spared {
-            let has = self.memory_at(state).map_or(Own::default(), |memory| memory.own);
-            if got < want && has.cache + has.anonymous > 0 {
+            // Whether or not it has any itself: those below it may.
+            if got < want {
                 self.count(state, Event::MemoryLow, 1);
                 got += self.shrink(state, want - got);
             }
@@ -94,7 +87,7 @@ impl State {
             return 0;
         }
         let swapped = self.swap_tasks(state, want.min(possible));
-        if possible < want.min(CLUSTER) {
+        if possible < want {
             if limit <= machine {
                 self.count(state, Event::SwapMax, 1);
             }

@@ -140,6 +140,107 @@ fn memory_below_low_is_taken_last_and_that_counts() {
     all.check_conservation().unwrap();
 }
 
+/// Found by comparison with Linux (7.3, generated programs with `memory.high` below `memory.max`): it
+/// was only counted when the whole of what was asked for could be charged.
+#[test]
+fn high_is_counted_on_the_way_to_max_also_by_one_who_dies_there() {
+    let all = nested("+memory");
+    let b = all.mkdir("a/b").unwrap();
+    all.write("a/memory.high", "31M").unwrap();
+    all.write("a/b/memory.max", "32M").unwrap();
+    let pid = all.spawn(b).unwrap();
+    assert_eq!(errno(all.allocate(pid, 128 * MB)), Errno::INTR);
+    assert_eq!(value(&all, "a/memory.events.local", "high"), 1);
+    assert_eq!(value(&all, "a/b/memory.events.local", "high"), 0);
+    assert_eq!(value(&all, "a/b/memory.events", "oom_kill"), 1);
+    all.check_conservation().unwrap();
+}
+
+/// Kernel: `shrink_node_memcgs` asks for the usage with that of all below, not for own pages.
+#[test]
+fn low_counts_also_where_all_that_is_used_is_used_further_below() {
+    let all = nested("+memory");
+    all.mkdir("a/b").unwrap();
+    all.write("a/b/cgroup.subtree_control", "+memory").unwrap();
+    let c = all.mkdir("a/b/c").unwrap();
+    all.mkdir("a/empty").unwrap();
+    for protected in ["a/b", "a/b/c", "a/empty"] {
+        all.write(format!("{protected}/memory.low"), "1G").unwrap();
+    }
+    let pid = all.spawn(c).unwrap();
+    all.allocate(pid, MB).unwrap();
+    assert_eq!(errno(all.write("a/memory.reclaim", "8M")), Errno::AGAIN);
+    assert_eq!(value(&all, "a/b/memory.events.local", "low"), 1);
+    assert_eq!(value(&all, "a/b/c/memory.events.local", "low"), 1);
+    assert_eq!(value(&all, "a/empty/memory.events.local", "low"), 0, "nothing to protect");
+    assert_eq!(value(&all, "a/memory.events", "low"), 2);
+    assert_eq!(value(&all, "a/memory.events.local", "low"), 0);
+    all.check_conservation().unwrap();
+}
+
+/// Kernel: `mem_cgroup_css_offline`.
+#[test]
+fn the_dead_are_not_protected() {
+    let all = nested("+memory");
+    for protected in ["a/b", "a/c"] {
+        let id = all.mkdir(protected).unwrap();
+        all.write(format!("{protected}/memory.low"), "1G").unwrap();
+        all.charge(id, Use::Cache, MB).unwrap();
+    }
+    all.rmdir("a/b").unwrap();
+    all.write("a/memory.reclaim", "1M").unwrap();
+    assert_eq!(value(&all, "a/memory.events", "low"), 0);
+    assert_eq!(all.read("a/c/memory.current").unwrap(), "1048576\n");
+    all.check_conservation().unwrap();
+}
+
+#[test]
+fn with_swap_the_limit_is_reached_and_nobody_dies_of_it() {
+    let all = Hierarchy::new(Options { swap: 64 * MB, ..Options::default() });
+    all.write("cgroup.subtree_control", "+memory").unwrap();
+    let a = all.mkdir("a").unwrap();
+    all.write("a/memory.max", "8M").unwrap();
+    let pid = all.spawn(a).unwrap();
+    all.allocate(pid, 24 * MB).unwrap();
+    assert_eq!(all.read("a/memory.current").unwrap(), "8388608\n");
+    assert_eq!(all.read("a/memory.swap.current").unwrap(), "16777216\n");
+    assert!(value(&all, "a/memory.events", "max") > 0);
+    assert_eq!(value(&all, "a/memory.events", "oom"), 0);
+    assert_eq!(value(&all, "a/memory.swap.events", "fail"), 0);
+    assert_eq!(errno(all.allocate(pid, 64 * MB)), Errno::INTR, "no swap is left");
+    assert_eq!(value(&all, "a/memory.events", "oom_kill"), 1);
+    all.check_conservation().unwrap();
+}
+
+#[test]
+fn above_high_no_more_is_swapped_than_is_above() {
+    let all = Hierarchy::new(Options { swap: 64 * MB, ..Options::default() });
+    all.write("cgroup.subtree_control", "+memory").unwrap();
+    let a = all.mkdir("a").unwrap();
+    all.write("a/memory.high", "8M").unwrap();
+    let pid = all.spawn(a).unwrap();
+    all.allocate(pid, 24 * MB).unwrap();
+    assert_eq!(all.read("a/memory.current").unwrap(), "8388608\n");
+    assert_eq!(value(&all, "a/memory.events", "high"), 1);
+    all.check_conservation().unwrap();
+}
+
+/// Some of a larger amount could be swapped, the rest not.
+#[test]
+fn swap_max_is_counted_when_it_cuts_off_what_is_swapped() {
+    let all = Hierarchy::new(Options { swap: 64 * MB, ..Options::default() });
+    all.write("cgroup.subtree_control", "+memory").unwrap();
+    let a = all.mkdir("a").unwrap();
+    all.write("a/memory.swap.max", "400K").unwrap();
+    let pid = all.spawn(a).unwrap();
+    all.allocate(pid, 8 * MB).unwrap();
+    assert_eq!(errno(all.write("a/memory.reclaim", "4M")), Errno::AGAIN);
+    assert_eq!(all.read("a/memory.swap.current").unwrap(), "409600\n");
+    assert_eq!(value(&all, "a/memory.swap.events", "max"), 1);
+    assert_eq!(value(&all, "a/memory.swap.events", "fail"), 1);
+    all.check_conservation().unwrap();
+}
+
 #[test]
 fn swap_takes_what_it_can_and_says_what_it_could_not() {
     let all = Hierarchy::new(Options { swap: 8 * MB, ..Options::default() });
