@@ -35,6 +35,7 @@
 
 mod active;
 mod attribute;
+mod children;
 mod core;
 mod error;
 mod id;

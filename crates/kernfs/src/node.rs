@@ -11,7 +11,6 @@
 //! * `pending` changes under the notifier's lock only.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{Arc, Weak},
 };
@@ -20,6 +19,7 @@ use bitflags::bitflags;
 
 use crate::{
     Attribute, Error, OpenFile, Permissions,
+    children::Children,
     core::Core,
     error::text,
     sync::{AtomicI32, AtomicU32, Mutex, Ordering, lock},
@@ -29,9 +29,6 @@ use crate::{
 /// Bytes a name can have: kernfs has no limit of its own, so whatever a path can (kernel:
 /// `PATH_MAX`, with the NUL).
 pub(crate) const NAME_MAX: usize = 4095;
-
-/// A directory's children by name.
-pub(crate) type Children = BTreeMap<Arc<[u8]>, Arc<Node>>;
 
 /// A file or directory of a [`Tree`](crate::Tree).
 #[doc(alias = "kernfs_node")]
@@ -110,7 +107,7 @@ impl Node {
     ) -> Arc<Self> {
         let body = match attribute {
             Some(attribute) => Body::File(attribute),
-            None => Body::Directory(Mutex::new(BTreeMap::new())),
+            None => Body::Directory(Mutex::new(Children::default())),
         };
         core.pending.make_room();
         core.ids.allocate(id, |id| {
@@ -191,12 +188,10 @@ impl Node {
         Some(active.map(entry).collect())
     }
 
-    /// How many of its active children are directories.
+    /// How many of its children are directories.
     #[must_use]
     pub fn subdirectories(&self) -> u64 {
-        let Some(children) = self.children() else { return 0 };
-        let children = lock(children);
-        children.values().filter(|node| node.is_dir() && node.is_active()).count() as u64
+        self.children().map_or(0, |children| lock(children).directories())
     }
 
     /// Whether operations on it can start: it is activated, shown and not

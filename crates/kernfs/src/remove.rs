@@ -116,7 +116,7 @@ impl Node {
             return Err(Error::NotDirectory { name: to.text() });
         };
         let name: Arc<[u8]> = name.into();
-        let check = |new: &crate::node::Children| {
+        let check = |new: &crate::children::Children| {
             for node in [self, &from, to] {
                 if node.is_removed() {
                     return Err(gone(node));

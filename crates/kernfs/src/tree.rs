@@ -236,7 +236,7 @@ impl Node {
             if self.is_removed() {
                 return Err(Error::NotFound { name: self.text() });
             }
-            if children.contains_key(name) {
+            if children.get(name).is_some() {
                 return Err(Error::Exists { name: text(name) });
             }
             children.insert(node.name(), Arc::clone(&node));

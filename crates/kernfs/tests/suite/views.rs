@@ -151,6 +151,13 @@ fn a_listing_caches_nothing() {
         assert_eq!(names, [&files[..1], &[(b"child".as_slice(), true)], &files[1..]].concat());
         assert_eq!(entries[1].ino, world.node("/g/child").id());
         assert_eq!(pin.subdirectories(), 1);
+        world.mount.mkdir("/other").unwrap();
+        let other = world.mount.pin("/other").unwrap();
+        world.node("/g/child").rename(&world.node("/other"), "moved").unwrap();
+        assert_eq!((pin.subdirectories(), other.subdirectories()), (0, 1), "{profile:?}");
+        world.node("/other/moved").rename(&world.node("/other"), "again").unwrap();
+        assert_eq!(other.subdirectories(), 1);
+        world.node("/other/again").rename(&world.node("/g"), "child").unwrap();
         assert_eq!(errno(pin.pin("memory.events").unwrap().entries()), Errno::NOTDIR);
         world.mount.rmdir("/g/child").unwrap();
         assert_eq!(pin.subdirectories(), 0);
