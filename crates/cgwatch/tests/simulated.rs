@@ -314,6 +314,36 @@ fn a_path_is_from_the_root_of_the_simulated_hierarchy() {
     assert_eq!(watcher.world().watches(), 0);
 }
 
+/// A file came to a cgroup, counted, and was replaced before anybody had read it: what it had counted
+/// was called a dead sibling's alone.
+#[test]
+fn what_a_file_that_was_never_read_had_counted_is_nobodys_alone() {
+    for strategy in [Strategy::Inotify, Strategy::Fanotify] {
+        let hierarchy = services(Profile::Linux71);
+        hierarchy.write("/services/cgroup.subtree_control", "-memory").unwrap();
+        let guilty = hierarchy.mkdir("/services/guilty").unwrap();
+        hierarchy.mkdir("/services/innocent").unwrap();
+        let world = SimWorld::new(Arc::clone(&hierarchy));
+        let mut watcher = watcher(world, Options::new().strategy(strategy));
+        while watcher.wait(Some(Duration::from_secs(1))).unwrap().is_some() {}
+        hierarchy.write("/services/cgroup.subtree_control", "+memory").unwrap();
+        hierarchy.count(guilty, Event::MemoryHigh, 3).unwrap();
+        for sign in ["-", "+"] {
+            let written = format!("{sign}memory");
+            hierarchy.write("/services/cgroup.subtree_control", &written).unwrap();
+        }
+        hierarchy.rmdir("/services/innocent").unwrap();
+        let mut told = 0;
+        while let Some(event) = watcher.wait(Some(Duration::from_secs(1))).unwrap() {
+            if let EventKind::Removed { unseen, .. } = &event.kind {
+                assert_eq!(unseen.confidence, Some(Confidence::Shared), "{strategy:?}");
+                told += unseen.get("memory.events", "high");
+            }
+        }
+        assert_eq!(told, 3, "{strategy:?}");
+    }
+}
+
 /// What those below the watched depth had counted was called its own of the deepest that is watched.
 #[test]
 fn what_is_counted_where_nobody_watches_is_not_called_the_parents_own() {

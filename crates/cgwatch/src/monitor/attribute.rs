@@ -153,7 +153,7 @@ impl<W: World> Monitor<W> {
     }
 
     /// A child may have had the file, and have lost it before it was read.
-    fn misses_files(&self, key: NodeKey, file: FileId) -> bool {
+    pub(crate) fn misses_files(&self, key: NodeKey, file: FileId) -> bool {
         let mut children = self.books.children(key).filter_map(|child| self.books.get(child));
         children.any(|child| child.present(file).is_none())
     }

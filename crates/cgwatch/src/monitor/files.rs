@@ -213,12 +213,28 @@ impl<W: World> Monitor<W> {
                 self.untold.note_touch(&mut self.books, key, what);
             }
             let mut keys: Vec<_> = self.books.children(key).collect();
+            let parent = self.books.get(key).and_then(|node| node.parent);
             if itself {
                 keys.push(key);
+            }
+            for above in parent.filter(|_| itself).into_iter().chain([key]) {
+                self.expect_strangers(above);
             }
             for key in keys {
                 self.check_node(key, LearnedFrom::Lookup);
             }
+        }
+    }
+
+    /// A child that lacks a file may have had it for a while and have counted, which nobody read.
+    fn expect_strangers(&mut self, key: NodeKey) {
+        let Some(node) = self.books.get(key) else { return };
+        let summed = self.schemas.files().filter(|file| self.has_twin(*file));
+        let mut had = summed.filter(|file| node.present(*file).is_some());
+        if had.any(|file| self.misses_files(key, file))
+            && let Some(node) = self.books.get_mut(key)
+        {
+            node.flags.had_stranger = true;
         }
     }
 
