@@ -1,7 +1,8 @@
 //! Prints the first seed of each profile that breaks the contract: what `cargo xtask mutate` runs.
 //!
 //! `first-breach SEEDS` prints a line `PROFILE RUNS SEED WHAT`, with `-` for the seed if none does;
-//! `first-breach PROFILE SEED` writes one run down.
+//! `first-breach all SEEDS` prints every seed that does; `first-breach PROFILE SEED` writes one run
+//! down.
 
 use std::process::ExitCode;
 
@@ -56,6 +57,6 @@ fn first(profile: Profile, seeds: u64) {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("first-breach SEEDS | first-breach PROFILE SEED");
+    eprintln!("first-breach SEEDS | first-breach all SEEDS | first-breach PROFILE SEED");
     ExitCode::FAILURE
 }
