@@ -270,8 +270,9 @@ impl<W: World> Monitor<W> {
         let all: Vec<FileId> = self.schemas.files().collect();
         self.read_files(key, dir, &all, learned_from);
         self.add_files(key, dir);
-        if !had_watch && self.books.living(key).is_some_and(|node| node.wd.is_some()) {
-            // Who was born before the watch was set is told of by nobody.
+        if let Some(node) = self.books.get_mut(key).filter(|node| !had_watch && node.wd.is_some()) {
+            // Who was born before the watch was set is told of by nobody, and may be gone.
+            node.flags.had_stranger = true;
             self.compare_children(key, Ahead::LISTED, learned_from);
         }
     }

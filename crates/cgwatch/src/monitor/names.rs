@@ -50,7 +50,7 @@ impl Ahead {
 
     /// One of the births may have been another's than the one told ahead: then nobody ever tells of it.
     pub(crate) fn may_hide_one(self, records: Records) -> bool {
-        self.maybe == Maybe::IfAny && !records.first_is_birth && records.births > 0
+        self.maybe == Maybe::IfAny && records.births > 0 && records != Records::one(true)
     }
 
     /// How many of so many births were told ahead, the one among them whose record is unread.
@@ -181,6 +181,11 @@ mod tests {
         [true, false].into_iter().for_each(|birth| records.push(birth));
         assert_eq!(account(Ahead::AFTER_GAP, records, Found::Nothing).0, 0);
         assert!(Ahead::AFTER_GAP.may_hide_one(records) && !Ahead::LISTED.may_hide_one(records));
+        let mut brief = Records::one(true);
+        brief.push(false);
+        assert_eq!(account(Ahead::AFTER_GAP, brief, Found::Nothing).0, 0);
+        assert!(Ahead::AFTER_GAP.may_hide_one(brief));
+        assert!(!Ahead::AFTER_GAP.may_hide_one(Records::one(true)), "its own");
     }
 
     proptest! {
