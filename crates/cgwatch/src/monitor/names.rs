@@ -22,6 +22,8 @@ enum Maybe {
     /// The bearer was listed right after the directory's watch was set. A CREATE as the next record
     /// is its own or an earlier one's; a DELETE shows that the name was borne when the watch was set.
     IfNextIsBirth,
+    /// The same, and records were lost since.
+    IfNextIsBirthAfterGap,
     /// The bearer was found after records were lost: what comes next may speak of its forerunner.
     IfAny,
 }
@@ -45,19 +47,27 @@ impl Ahead {
 
     /// Records were lost.
     pub(crate) fn after_gap(self) -> Self {
-        if self.sure > 0 { Self::AFTER_GAP } else { self }
+        match self.maybe {
+            _ if self.sure > 0 => Self::AFTER_GAP,
+            Maybe::IfNextIsBirth => Self { maybe: Maybe::IfNextIsBirthAfterGap, ..self },
+            _ => self,
+        }
     }
 
     /// One of the births may have been another's than the one told ahead: then nobody ever tells of it.
     pub(crate) fn may_hide_one(self, records: Records) -> bool {
-        self.maybe == Maybe::IfAny && records.births > 0 && records != Records::one(true)
+        match self.maybe {
+            Maybe::No | Maybe::IfNextIsBirth => false,
+            Maybe::IfNextIsBirthAfterGap => records.first_is_birth,
+            Maybe::IfAny => records.births > 0,
+        }
     }
 
     /// How many of so many births were told ahead, the one among them whose record is unread.
     fn told(self, records: Records, births: u32) -> u32 {
         let maybe = match self.maybe {
             Maybe::No => false,
-            Maybe::IfNextIsBirth => records.first_is_birth,
+            Maybe::IfNextIsBirth | Maybe::IfNextIsBirthAfterGap => records.first_is_birth,
             Maybe::IfAny => births > u32::from(self.sure),
         };
         u32::from(self.sure) + u32::from(maybe)
@@ -183,9 +193,9 @@ mod tests {
         assert!(Ahead::AFTER_GAP.may_hide_one(records) && !Ahead::LISTED.may_hide_one(records));
         let mut brief = Records::one(true);
         brief.push(false);
-        assert_eq!(account(Ahead::AFTER_GAP, brief, Found::Nothing).0, 0);
-        assert!(Ahead::AFTER_GAP.may_hide_one(brief));
-        assert!(!Ahead::AFTER_GAP.may_hide_one(Records::one(true)), "its own");
+        let listed = Ahead::LISTED.after_gap();
+        assert_eq!(account(listed, brief, Found::Nothing).0, 0);
+        assert!(listed.may_hide_one(brief) && !listed.may_hide_one(Records::one(false)));
     }
 
     proptest! {

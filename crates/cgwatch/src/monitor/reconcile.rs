@@ -20,8 +20,11 @@ impl<W: World> Monitor<W> {
         let mut at = 0;
         while let Some(&key) = all.get(at) {
             at += 1;
-            if let Some(node) = self.books.get_mut(key) {
-                node.ahead = node.ahead.after_gap();
+            let children: Vec<_> = self.books.children(key).collect();
+            for child in children {
+                if let Some(node) = self.books.get_mut(child) {
+                    node.ahead = node.ahead.after_gap();
+                }
             }
             if self.check_node(key, LearnedFrom::Reconcile) {
                 self.compare_children(key, Ahead::AFTER_GAP, LearnedFrom::Reconcile);
