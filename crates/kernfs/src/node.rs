@@ -62,7 +62,8 @@ struct Place {
 }
 
 enum Body {
-    Directory(Mutex<Children>),
+    /// Boxed, since most nodes are files.
+    Directory(Box<Mutex<Children>>),
     File(Arc<dyn Attribute>),
 }
 
@@ -107,7 +108,7 @@ impl Node {
     ) -> Arc<Self> {
         let body = match attribute {
             Some(attribute) => Body::File(attribute),
-            None => Body::Directory(Mutex::new(Children::default())),
+            None => Body::Directory(Box::default()),
         };
         core.pending.make_room();
         core.ids.allocate(id, |id| {
