@@ -8,7 +8,7 @@ use std::{
 
 use cgwatch::{Options, Strategy, Watcher};
 
-use crate::{Failure, Requirement};
+use crate::{Failure, Requirement, swap::Swap};
 
 /// A machine with a cgroup v2 hierarchy.
 #[derive(Clone, Debug)]
@@ -75,6 +75,7 @@ impl Environment {
                 self.has_controller("hugetlb")
                     && Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB").exists()
             }
+            Requirement::Swap => self.guest && Swap::is_there(),
             Requirement::Guest => self.guest,
             Requirement::Host => !self.guest,
             Requirement::Command => self.command.is_some(),

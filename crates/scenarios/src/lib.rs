@@ -20,6 +20,7 @@ mod recording;
 mod scenario;
 mod serving;
 mod soak;
+mod swap;
 mod themes;
 mod tree;
 mod watching;

@@ -100,6 +100,8 @@ pub enum Requirement {
     Pids,
     /// The hugetlb controller in the cgroup v2 hierarchy, and 2 MB huge pages.
     HugeTlb,
+    /// The swap disk of a guest.
+    Swap,
     /// It disturbs the whole machine, so it runs in a guest of its own only.
     Guest,
     /// A machine with users and a cgroup v1 hierarchy beside, as the development machine is.
@@ -120,6 +122,7 @@ impl fmt::Display for Requirement {
             Self::Memory => "no memory controller in the cgroup v2 hierarchy",
             Self::Pids => "no pids controller in the cgroup v2 hierarchy",
             Self::HugeTlb => "no hugetlb controller in the cgroup v2 hierarchy",
+            Self::Swap => "no swap disk: in a guest only",
             Self::Guest => "disturbs the whole machine: in a guest only",
             Self::Host => "not in a guest",
             Self::Command => "the command cgwatch is not built",

@@ -25,6 +25,7 @@ const COMMAND_LINE: &str = "console=ttyS0 loglevel=3 panic=-1 mitigations=off \
 /// Emulating it was measured at two thirds of the CPU time of `max`, over 200 kills for memory.
 const CPU: &str = "qemu64";
 const MEMORY_MIB: &str = "1024";
+const SWAP_MIB: u64 = 256;
 
 /// A guest that can be run.
 pub(crate) struct Machine<'a> {
@@ -67,9 +68,10 @@ impl Machine<'_> {
 
     fn run_once(&self, console: &Path) -> Result<Report> {
         File::create(console)?;
+        let swap = self.swap_disk()?;
         println!("{}: booting", self.kernel.series);
         let start = Instant::now();
-        let mut guest = self.command(console).spawn().context("qemu-system-x86_64")?;
+        let mut guest = self.command(console, &swap).spawn().context("qemu-system-x86_64")?;
         let follower = self.show_console.then(|| follow(console, &guest)).transpose()?;
         // Just asked for, so it is there.
         let results = guest.stdout.take().context("no pipe to the guest")?;
@@ -90,7 +92,15 @@ impl Machine<'_> {
         Ok(report)
     }
 
-    fn command(&self, console: &Path) -> Command {
+    /// A fresh swap disk, which every guest has, and uses where a scenario is about swap.
+    fn swap_disk(&self) -> Result<PathBuf> {
+        let path = self.kernel.folder.join("swap");
+        File::create(&path)?.set_len(SWAP_MIB << 20)?;
+        process::read(Command::new("/usr/sbin/mkswap").arg(&path))?;
+        Ok(path)
+    }
+
+    fn command(&self, console: &Path, swap: &Path) -> Command {
         let accelerator = match self.accelerator {
             "tcg" => "tcg,thread=multi",
             other => other,
@@ -104,6 +114,10 @@ impl Machine<'_> {
             .arg("-chardev")
             .arg(format!("file,id=console,path={}", console.display()))
             .args(["-serial", "chardev:console", "-serial", "stdio"])
+            // The one kind of disk whose driver is built into every series.
+            .arg("-drive")
+            .arg(format!("file={},format=raw,if=none,id=swap,cache=unsafe", swap.display()))
+            .args(["-device", "nvme,drive=swap,serial=swap"])
             .arg("-kernel")
             .arg(&self.kernel.image)
             .arg("-initrd")

@@ -65,14 +65,44 @@ pub(crate) fn compile<const N: usize>(programs: [(&str, &str); N]) -> Result<[Pa
 }
 
 /// What needs a dynamic loader names it, and a guest has none.
-pub(crate) fn is_static(program: &Path) -> Result<bool> {
+fn is_static(program: &Path) -> Result<bool> {
     let mut readelf = Command::new("readelf");
     let headers = process::read(readelf.args(["--program-headers", "--wide"]).arg(program))?;
     Ok(!headers.lines().any(|line| line.trim_start().starts_with("INTERP")))
 }
 
+/// What the loader would load for a program, and the loader.
+///
+/// # Errors
+/// It is no program.
+pub(crate) fn libraries(program: &Path) -> Result<Vec<String>> {
+    if is_static(program)? {
+        return Ok(Vec::new());
+    }
+    let listed = process::read(Command::new("ldd").arg(program))?;
+    // `name => /path (address)`, or `/path (address)`.
+    let paths = listed.lines().filter_map(|line| {
+        line.split_whitespace().find(|word| word.starts_with('/')).map(str::to_owned)
+    });
+    Ok(paths.collect())
+}
+
 /// A file of the host, and its path in the guest.
 pub(crate) type Packed = (PathBuf, String);
+
+/// What switches the swap disk on and off, with what they are linked to.
+fn swap_programs() -> Result<Vec<Packed>> {
+    let mut files = Vec::new();
+    for name in ["swapon", "swapoff"] {
+        let program = Path::new("/usr/sbin").join(name);
+        files.extend(libraries(&program)?.into_iter().map(|library| {
+            let place = library.trim_start_matches('/').to_owned();
+            (library.into(), place)
+        }));
+        files.push((program, format!("sbin/{name}")));
+    }
+    Ok(files)
+}
 
 /// Packs the initramfs for this kernel, with more files if wanted.
 pub(crate) fn pack(kernel: &Kernel, programs: &Programs, more: &[Packed]) -> Result<PathBuf> {
@@ -82,6 +112,7 @@ pub(crate) fn pack(kernel: &Kernel, programs: &Programs, more: &[Packed]) -> Res
         (programs.command.clone(), "bin/cgwatch".to_owned()),
     ];
     files.extend(kernel.module.clone().map(|module| (module, "modules/fuse.ko".to_owned())));
+    files.extend(swap_programs()?);
     files.extend_from_slice(more);
     // Directories stand before what is in them.
     let mut names = BTreeSet::new();

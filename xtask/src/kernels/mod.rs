@@ -24,11 +24,18 @@ use boot::Machine;
 use protocol::{Report, Verdict};
 use series::Series;
 
-pub(crate) use guest::{Packed, compile, is_static};
+pub(crate) use guest::{Packed, compile, libraries};
 
 /// What the matrix needs installed.
-pub(crate) const TOOLS: [Tool; 5] =
-    [debian::QEMU, debian::CPIO, debian::GZIP, debian::READELF, debian::SETPRIV];
+pub(crate) const TOOLS: [Tool; 7] = [
+    debian::QEMU,
+    debian::CPIO,
+    debian::GZIP,
+    debian::READELF,
+    debian::SETPRIV,
+    debian::MKSWAP,
+    debian::SWAPON,
+];
 
 /// What to run, and where.
 #[derive(Debug, clap::Args)]

@@ -5,16 +5,15 @@
 //! time is that of an emulator, hence not shown.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use field::{Plan, Rival, Script, Stage};
 
 use super::{Contender, Guest, scratch};
+use crate::debian;
 use crate::kernels::{self, Packed};
-use crate::{debian, process};
 
 const LIMIT: Duration = Duration::from_secs(25 * 60);
 const FOLDER: &str = "field";
@@ -70,7 +69,7 @@ fn pack(rival: &Rival, files: &mut Vec<Packed>) -> Result<Rival> {
     let name = rival.program.file_name().context("a program without a name")?.to_string_lossy();
     let target = format!("{FOLDER}/{name}");
     if files.iter().all(|(_, packed)| *packed != target) {
-        for library in libraries(&rival.program)? {
+        for library in kernels::libraries(&rival.program)? {
             let place = library.trim_start_matches('/').to_owned();
             if files.iter().all(|(_, packed)| *packed != place) {
                 files.push((library.into(), place));
@@ -79,17 +78,4 @@ fn pack(rival: &Rival, files: &mut Vec<Packed>) -> Result<Rival> {
         files.push((rival.program.clone(), target.clone()));
     }
     Ok(Rival { program: format!("/{target}").into(), ..rival.clone() })
-}
-
-/// What the loader would load for it, and the loader.
-fn libraries(program: &Path) -> Result<Vec<String>> {
-    if kernels::is_static(program)? {
-        return Ok(Vec::new());
-    }
-    let listed = process::read(Command::new("ldd").arg(program))?;
-    // `name => /path (address)`, or `/path (address)`.
-    let paths = listed.lines().filter_map(|line| {
-        line.split_whitespace().find(|word| word.starts_with('/')).map(str::to_owned)
-    });
-    Ok(paths.collect())
 }

@@ -24,10 +24,16 @@ struct Entry {
 const TEXT: &str = include_str!("ledger.toml");
 
 /// The names of all entries that something here or in [`super`] stands for.
-const APPLIED: [&str; 11] = [
+const APPLIED: [&str; 17] = [
     "neighbours",
     "order-between-watches",
     "pressure",
+    "certain",
+    "swap-max",
+    "swap-order",
+    "high-by-little",
+    "one-victim",
+    "group-kills",
     "exact-usage",
     "files",
     "keys",
@@ -51,7 +57,7 @@ pub(super) fn check() -> Result<(), Failure> {
 }
 
 /// Those that are compared ("files").
-const FILES: [&str; 22] = [
+const FILES: [&str; 27] = [
     "cgroup.type",
     "cgroup.threads",
     "cgroup.procs",
@@ -63,10 +69,15 @@ const FILES: [&str; 22] = [
     "cgroup.max.depth",
     "cgroup.stat",
     "cgroup.kill",
+    "memory.low",
+    "memory.high",
     "memory.max",
     "memory.oom.group",
+    "memory.reclaim",
     "memory.events",
     "memory.events.local",
+    "memory.swap.high",
+    "memory.swap.max",
     "memory.swap.events",
     "pids.max",
     "pids.current",
@@ -84,11 +95,52 @@ pub(super) fn files(controllers: &[String]) -> impl Iterator<Item = &'static str
     })
 }
 
+/// Whether this is the name of a cgroup or of a file that is compared ("files").
+pub(super) fn is_known(name: &[u8]) -> bool {
+    name == b"." || !name.contains(&b'.') || FILES.iter().any(|file| file.as_bytes() == name)
+}
+
 /// Counted by how hard the kernel tries ("pressure").
 const PRESSED: [&str; 5] = ["low", "high", "max", "oom", "fail"];
 
 /// Not on every kernel ("keys").
 const NEW_KEYS: [&str; 2] = ["oom_group_kill", "sock_throttled"];
+
+/// Whether what Linux says is what the simulation says, which may be a range ("group-kills").
+pub(super) fn agree(expected: &str, found: &str) -> bool {
+    let same = |expected: &str, found: &str| {
+        let range = expected.split_once(" to ").and_then(|(from, to)| {
+            let (key, from) = from.rsplit_once(' ')?;
+            Some((key, from.parse::<u64>().ok()?..=to.parse().ok()?))
+        });
+        match (range, found.rsplit_once(' ')) {
+            (Some((key, range)), Some((name, number))) => {
+                key == name && number.parse().is_ok_and(|number| range.contains(&number))
+            }
+            _ => expected == found,
+        }
+    };
+    let parts = |text: &str| text.split(", ").map(str::to_owned).collect::<Vec<_>>();
+    let (expected, found) = (parts(expected), parts(found));
+    expected.len() == found.len()
+        && expected.iter().zip(&found).all(|(expected, found)| same(expected, found))
+}
+
+/// What a file says in the simulation, where `groups` cgroups were killed as one.
+pub(super) fn expected(file: &str, text: &str, controllers: &[String], groups: u64) -> String {
+    let text = essence(file, text, controllers);
+    if groups == 0 || !file.starts_with("memory.events") {
+        return text;
+    }
+    let forms = text.split(", ").map(|part| match part.split_once("oom_kill ") {
+        Some((_, number)) if number != "0" => {
+            let most = number.parse().unwrap_or(0) + groups;
+            format!("{part} to {most}")
+        }
+        _ => part.to_owned(),
+    });
+    forms.collect::<Vec<_>>().join(", ")
+}
 
 /// What of a file's text must be the same on both sides.
 pub(super) fn essence(file: &str, text: &str, controllers: &[String]) -> String {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use linux_notify::{
-    fanotify::{self, Fanotify, InitFlags, Scope},
+    fanotify::{self, Fanotify, InitFlags, MarkFlags, Scope},
     inotify::{Inotify, Mask},
 };
 use rustix::{fs::CWD, io::Errno};
@@ -18,7 +18,7 @@ use rustix::{fs::CWD, io::Errno};
 use super::{
     Seen, Told, add, ledger,
     program::{Step, join},
-    simulated::{LIVES, Outcome, Simulated, mask_of},
+    simulated::{Kind, LIVES, Outcome, Simulated, marked_of, mask_of},
 };
 use crate::{
     Environment, Failure, Task, Tree, Worker, huge_pages,
@@ -33,6 +33,8 @@ pub(super) struct Real {
     labels: BTreeMap<i32, String>,
     /// A mark on the mount; none before Linux 6.6, where cgroup2 has no id to name objects by.
     fanotify: Option<Fanotify>,
+    /// Marks on what is watched; none where there is none on the mount.
+    marks: Option<Fanotify>,
     names: Names,
     told: Told,
     watched: u32,
@@ -58,12 +60,14 @@ impl Real {
         let controllers: Vec<_> =
             text.split_whitespace().filter(wanted).map(str::to_owned).collect();
         let has_pids_sums = tree.path().join("pids.events.local").exists();
+        let fanotify = lives(tree.path())?;
         let mut names = Names::default();
         names.learn(tree.root().id, "");
         Ok(Self {
             inotify: Inotify::new()?,
             labels: BTreeMap::new(),
-            fanotify: lives(tree.path())?,
+            marks: fanotify.as_ref().map(|_| Fanotify::new(NAMED)).transpose()?,
+            fanotify,
             names,
             told: Told::new(),
             watched: 0,
@@ -74,16 +78,15 @@ impl Real {
         })
     }
 
-    pub(super) fn controllers(&self) -> &[String] {
-        &self.controllers
-    }
-
-    pub(super) fn has_pids_sums(&self) -> bool {
-        self.has_pids_sums
-    }
-
-    pub(super) fn has_fanotify(&self) -> bool {
-        self.fanotify.is_some()
+    /// What the simulation must be like.
+    pub(super) fn kind(&self, profile: kernfs::Profile, swap: u64) -> Kind {
+        Kind {
+            profile,
+            controllers: self.controllers.clone(),
+            pids_sums: self.has_pids_sums,
+            fanotify: self.fanotify.is_some(),
+            swap,
+        }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -139,8 +142,16 @@ impl Real {
                 // What a rate limit still holds back would be told to the new watch; only time
                 // tells that there is nothing more.
                 std::thread::sleep(RATE_LIMIT);
+                // Told by the name it had until now.
+                self.told()?;
                 let name = CString::new(self.path(path).as_os_str().as_bytes());
                 let name = name.map_err(|_| Failure::broken("a path with NUL"))?;
+                self.names
+                    .learn(fs::metadata(self.path(path)).map_or(0, |found| found.ino()), path);
+                if let Some(group) = &self.marks {
+                    let mask = fanotify::Mask::from_bits_retain(marked_of(path));
+                    group.add_at(Scope::Inode, MarkFlags::empty(), mask, CWD, &name)?;
+                }
                 let mask = Mask::from_bits_retain(mask_of(path).bits());
                 let wd = self.inotify.add(&name, mask)?;
                 if let std::collections::btree_map::Entry::Vacant(entry) = self.labels.entry(wd.0) {
@@ -208,30 +219,41 @@ impl Real {
                 break;
             }
         }
-        while let Some(group) = &self.fanotify {
-            let mut none = true;
-            for event in group.read(&mut buffer)? {
-                none = false;
-                if let Some(about) = self.names.describe(event.infos().filter_map(part)) {
-                    // All bits that are events are in the lower half.
-                    add(&mut self.told, &about, event.mask.bits() as u32, b"");
+        for (whose, group) in [("mount", &self.fanotify), ("marks", &self.marks)] {
+            while let Some(group) = group {
+                let mut none = true;
+                for event in group.read(&mut buffer)? {
+                    none = false;
+                    if !event.infos().filter_map(part).all(|part| ledger::is_known(part.name)) {
+                        continue;
+                    }
+                    if let Some(about) = self.names.describe(event.infos().filter_map(part)) {
+                        // All bits that are events are in the lower half.
+                        let mask = event.mask.bits() as u32;
+                        add(&mut self.told, &format!("{whose}: {about}"), mask, b"");
+                    }
                 }
-            }
-            if none {
-                break;
+                if none {
+                    break;
+                }
             }
         }
         Ok(self.told.clone())
     }
 }
 
+/// What records tell of an object: its parent, its name, and itself.
+const NAMED: InitFlags = InitFlags::REPORT_DIR_FID
+    .union(InitFlags::REPORT_NAME)
+    .union(InitFlags::REPORT_TARGET_FID)
+    .union(InitFlags::UNLIMITED_QUEUE);
+
 /// Listens to births and deaths in the whole hierarchy, if this kernel lets one.
 fn lives(path: &Path) -> Result<Option<Fanotify>, Failure> {
-    let named = InitFlags::REPORT_DIR_FID | InitFlags::REPORT_NAME | InitFlags::REPORT_TARGET_FID;
-    let group = Fanotify::new(named | InitFlags::UNLIMITED_QUEUE)?;
+    let group = Fanotify::new(NAMED)?;
     let name = CString::new(path.as_os_str().as_bytes());
     let name = name.map_err(|_| Failure::broken("a path with NUL"))?;
-    let (flags, mask) = (fanotify::MarkFlags::empty(), fanotify::Mask::from_bits_retain(LIVES));
+    let (flags, mask) = (MarkFlags::empty(), fanotify::Mask::from_bits_retain(LIVES));
     match group.add_at(Scope::Filesystem, flags, mask, CWD, &name) {
         Ok(()) => Ok(Some(group)),
         Err(error) if error.errno() == Errno::NODEV => Ok(None),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use cgroup_sim::{Controllers, Error, Event, Hierarchy, Options, ROOT};
+use cgroup_sim::{Controllers, Error, Event, Happening, Hierarchy, Options, ROOT, What};
 use fsnotify::{
     Account, Limits,
     fanotify::{self, Fanotify, InitFlags, MarkFlags},
@@ -11,9 +11,10 @@ use fsnotify::{
 use kernfs::Profile;
 
 use super::{
-    Seen, Told, add, ledger,
-    program::{LIMIT, Step, join},
-    real::Real,
+    Seen, Told, add,
+    forecast::{Eater, Forecast},
+    ledger,
+    program::{Step, join},
 };
 use crate::{
     Failure,
@@ -26,17 +27,36 @@ const TOP: &str = "top";
 /// What a step came to: nothing, or an errno.
 pub(super) type Outcome = Result<(), i32>;
 
+/// What the other side is like.
+pub(super) struct Kind {
+    pub(super) profile: Profile,
+    /// Those of the program's own cgroup.
+    pub(super) controllers: Vec<String>,
+    /// Whether `pids.events` counts descendants.
+    pub(super) pids_sums: bool,
+    /// Whether cgroups can be marked.
+    pub(super) fanotify: bool,
+    /// Bytes of swap of the machine.
+    pub(super) swap: u64,
+}
+
 pub(super) struct Simulated {
     all: Hierarchy,
     inotify: inotify::Inotify,
     labels: BTreeMap<i32, String>,
     /// A mark on the mount, if the other side can have one.
     fanotify: Option<Fanotify>,
+    /// Marks on what is watched, if the other side can have them.
+    marks: Option<Fanotify>,
     names: Names,
     told: Told,
     /// Processes by their number in the program.
     tasks: BTreeMap<usize, u32>,
-    /// Those that were alive after the last step.
+    /// What each of them has taken.
+    taken: BTreeMap<usize, u64>,
+    /// How many cgroups were killed as one.
+    groups: u64,
+    swaps: bool,
     watched: u32,
     available: Vec<String>,
 }
@@ -46,13 +66,15 @@ fn unable(error: impl std::fmt::Display) -> Failure {
 }
 
 impl Simulated {
-    pub(super) fn new(profile: Profile, real: &Real) -> Result<Self, Failure> {
-        let available = real.controllers().to_vec();
+    pub(super) fn new(like: &Kind) -> Result<Self, Failure> {
+        let available = like.controllers.clone();
         let controllers = available.iter().filter_map(|name| Controllers::named(name));
         let all = Hierarchy::new(Options {
-            profile,
+            profile: like.profile,
             controllers: controllers.fold(Controllers::empty(), |all, one| all | one),
-            pids_sums: real.has_pids_sums(),
+            pids_sums: like.pids_sums,
+            swap: like.swap,
+            journal: true,
             ..Options::default()
         });
         let account = Account::new(Limits::default());
@@ -62,9 +84,13 @@ impl Simulated {
             inotify: inotify.map_err(unable)?,
             labels: BTreeMap::new(),
             fanotify: None,
+            marks: None,
             names: Names::default(),
             told: Told::new(),
             tasks: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            groups: 0,
+            swaps: like.swap > 0,
             watched: 0,
             available,
         };
@@ -73,9 +99,10 @@ impl Simulated {
         }
         let top = own.all.mkdir(TOP).map_err(unable)?;
         own.names.learn(top, "");
-        if real.has_fanotify() {
+        if like.fanotify {
             let named = InitFlags::REPORT_FID | InitFlags::REPORT_DIR_FID | InitFlags::REPORT_NAME;
             let flags = named | InitFlags::REPORT_TARGET_FID | InitFlags::NONBLOCK;
+            own.marks = Some(Fanotify::new(&account, flags).map_err(unable)?);
             let group = Fanotify::new(&account, flags).map_err(unable)?;
             let flags = MarkFlags::ADD | MarkFlags::FILESYSTEM;
             own.all.mount().mark(&group, flags, LIVES, "/").map_err(unable)?;
@@ -92,12 +119,7 @@ impl Simulated {
     pub(super) fn cgroups(&self) -> Vec<String> {
         let ids = self.all.subtree(self.id(""));
         let paths = ids.into_iter().filter_map(|id| self.all.path(id));
-        let below = |path: Vec<u8>| {
-            let path = String::from_utf8_lossy(&path).into_owned();
-            let path = path.trim_start_matches('/').strip_prefix(TOP).map(str::to_owned);
-            path.map(|path| path.trim_start_matches('/').to_owned())
-        };
-        paths.filter_map(below).collect()
+        paths.filter_map(|path| below(&path)).collect()
     }
 
     /// The processes that are alive.
@@ -108,6 +130,12 @@ impl Simulated {
 
     fn pid(&self, task: usize) -> u32 {
         self.tasks.get(&task).copied().unwrap_or(0)
+    }
+
+    /// The cgroup a process is in.
+    pub(super) fn home(&self, task: usize) -> String {
+        let path = self.all.cgroup_of(self.pid(task)).and_then(|id| self.all.path(id));
+        path.and_then(|path| below(&path)).unwrap_or_default()
     }
 
     /// Whether a process is alive and can do something: it is not frozen.
@@ -139,37 +167,40 @@ impl Simulated {
         says(cgroup, "cgroup.type", "domain") && says(cgroup, "cgroup.subtree_control", "")
     }
 
-    fn current(&self, id: u64) -> u64 {
-        let text = self.all.show(id, "memory.current").unwrap_or_default();
-        text.trim().parse().unwrap_or(0)
+    fn forecast(&self) -> Forecast<'_> {
+        let eaters = self.tasks().into_iter().map(|task| self.eater(task)).collect();
+        Forecast::new(&self.all, self.id(""), eaters, self.swaps)
     }
 
-    /// Whether a limit would leave no doubt about who is above it.
-    pub(super) fn may_be_limited(&self, cgroup: &str) -> bool {
-        let usage = self.current(self.id(cgroup));
-        !(LIMIT / 4..=3 * LIMIT).contains(&usage)
+    fn eater(&self, task: usize) -> Eater {
+        let home = self.all.cgroup_of(self.pid(task)).unwrap_or(0);
+        Eater { task, home, taken: self.taken.get(&task).copied().unwrap_or(0) }
     }
 
-    /// Whether more memory would leave no doubt, neither about limits nor about victims.
+    /// Whether what comes of writing this text is certain.
+    pub(super) fn is_certain(&self, cgroup: &str, file: &str, text: &str) -> bool {
+        let id = self.id(cgroup);
+        match (file, text.parse()) {
+            ("memory.max", Ok(bytes)) => self.forecast().may_limit(id, bytes),
+            ("memory.high", Ok(bytes)) => self.forecast().may_be_high(id, bytes),
+            ("memory.reclaim", Ok(bytes)) => self.forecast().may_reclaim(id, bytes),
+            _ => true,
+        }
+    }
+
+    /// Whether what comes of more memory is certain.
     pub(super) fn may_eat(&self, task: usize, bytes: u64) -> bool {
-        let Some(mut id) = self.all.cgroup_of(self.pid(task)) else { return false };
-        let whole: u64 = self.current(self.id(""));
-        if whole + bytes > 6 * LIMIT {
-            return false;
-        }
-        loop {
-            let limit = self.all.show(id, "memory.max").unwrap_or_default();
-            let usage = self.current(id) + bytes;
-            if limit.trim().parse::<u64>().is_ok() && (LIMIT / 4..3 * LIMIT).contains(&usage) {
-                return false;
-            }
-            let path = self.all.path(id).unwrap_or_default();
-            let Some(end) = path.iter().rposition(|byte| *byte == b'/') else { return true };
-            match self.all.find(&path[..end]) {
-                Some(above) if above != id && above != ROOT => id = above,
-                _ => return true,
-            }
-        }
+        self.forecast().may_take(self.eater(task), bytes)
+    }
+
+    /// How much it would have to take to breach a `memory.high`.
+    pub(super) fn breach(&self, task: usize) -> Option<u64> {
+        self.forecast().breach(self.eater(task).home)
+    }
+
+    /// Whether it is certain that a thread's own memory makes nothing count.
+    pub(super) fn may_start_thread(&self, task: usize) -> bool {
+        !self.forecast().is_over_high(self.eater(task).home)
     }
 
     pub(super) fn act(&mut self, step: &Step) -> Result<Outcome, Failure> {
@@ -191,11 +222,12 @@ impl Simulated {
             Step::MoveThread(task, cgroup) => self.put(self.pid(*task), cgroup, "cgroup.threads"),
             Step::Exit(task) => self.all.exit(self.pid(*task)),
             Step::Thread(task) => self.all.start_thread(self.pid(*task)).map(drop),
-            Step::Eat(task, bytes) => match self.all.allocate(self.pid(*task), *bytes) {
-                // It died of it, as it may on the other side: seen in who is there.
-                Err(_) => Ok(()),
-                done => done,
-            },
+            Step::Eat(task, bytes) => {
+                // It may die of it, as on the other side: seen in who is there.
+                let _ = self.all.allocate(self.pid(*task), *bytes);
+                *self.taken.entry(*task).or_default() += bytes;
+                Ok(())
+            }
             Step::Refuse(cgroup) => {
                 // The driver goes in and comes out again.
                 let pid = self.all.spawn(ROOT).map_err(unable)?;
@@ -204,8 +236,15 @@ impl Simulated {
                 self.all.exit(pid)
             }
             Step::Watch(path) => {
+                let mount = self.all.mount();
+                if let Ok(stat) = mount.lookup(at(path)) {
+                    self.names.learn(stat.ino, path);
+                }
+                if let Some(group) = &self.marks {
+                    mount.mark(group, MarkFlags::ADD, marked_of(path), at(path)).map_err(unable)?;
+                }
                 let mask = mask_of(path);
-                let wd = self.all.mount().watch(&self.inotify, at(path), mask).map_err(unable)?;
+                let wd = mount.watch(&self.inotify, at(path), mask).map_err(unable)?;
                 if let std::collections::btree_map::Entry::Vacant(entry) = self.labels.entry(wd) {
                     self.watched += 1;
                     entry.insert(format!("watch {} of {path}", self.watched));
@@ -213,6 +252,7 @@ impl Simulated {
                 Ok(())
             }
         };
+        self.groups += self.all.take_journal().iter().map(group_kills).sum::<u64>();
         // Long enough for what a rate limit holds back.
         self.all.drain();
         self.all.advance(Duration::from_millis(50));
@@ -227,11 +267,12 @@ impl Simulated {
     /// What the files say, read as programs read them.
     pub(super) fn see(&self) -> Seen {
         let mut seen = Seen::new();
+        let groups = self.groups;
         for cgroup in self.cgroups() {
             for file in ledger::files(&self.available) {
                 let path = join(&join(TOP, &cgroup), file);
                 let text = self.all.read(&path).map_err(|error| error.errno().raw_os_error());
-                let text = text.map(|text| ledger::essence(file, &text, &self.available));
+                let text = text.map(|text| ledger::expected(file, &text, &self.available, groups));
                 seen.insert(join(&cgroup, file), text);
             }
             let home = self.id(&cgroup);
@@ -252,11 +293,16 @@ impl Simulated {
                 add(&mut self.told, label, record.mask.bits(), record.name.unwrap_or_default());
             }
         }
-        while let Some(read) = self.fanotify.as_ref().and_then(|group| group.read(&mut buffer).ok())
-        {
-            for record in fanotify::records(&buffer[..read]) {
-                if let Some(about) = self.names.describe(record.infos().filter_map(part)) {
-                    add(&mut self.told, &about, record.metadata.mask.bits(), b"");
+        for (whose, group) in [("mount", &self.fanotify), ("marks", &self.marks)] {
+            while let Some(read) = group.as_ref().and_then(|group| group.read(&mut buffer).ok()) {
+                for record in fanotify::records(&buffer[..read]) {
+                    if !record.infos().filter_map(part).all(|part| ledger::is_known(part.name)) {
+                        continue;
+                    }
+                    if let Some(about) = self.names.describe(record.infos().filter_map(part)) {
+                        let mask = record.metadata.mask.bits();
+                        add(&mut self.told, &format!("{whose}: {about}"), mask, b"");
+                    }
                 }
             }
         }
@@ -264,14 +310,39 @@ impl Simulated {
     }
 }
 
+fn group_kills(happening: &Happening) -> u64 {
+    match happening.what {
+        What::Counted { event: Event::MemoryOomGroupKill, times } => times,
+        _ => 0,
+    }
+}
+
+/// A path from the program's own cgroup.
+fn below(path: &[u8]) -> Option<String> {
+    let path = String::from_utf8_lossy(path);
+    let path = path.trim_start_matches('/').strip_prefix(TOP)?;
+    Some(path.trim_start_matches('/').to_owned())
+}
+
 /// What is listened to of all directories by fanotify: births and deaths.
 pub(super) const LIVES: u64 = 0x100 | 0x200 | 0x400 | 0x4000_0000;
+
+fn is_file(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.contains('.'))
+}
+
+/// What fanotify listens to of a file, or of a directory and the files in it.
+pub(super) fn marked_of(path: &str) -> u64 {
+    const MODIFY: u64 = 0x2;
+    const DELETE_SELF: u64 = 0x400;
+    const ON_CHILD: u64 = 0x0800_0000;
+    if is_file(path) { MODIFY | DELETE_SELF } else { LIVES | MODIFY | ON_CHILD }
+}
 
 /// What is listened to of a file, or of a directory.
 pub(super) fn mask_of(path: &str) -> inotify::WatchMask {
     use inotify::WatchMask as Mask;
-    let is_file = path.rsplit('/').next().is_some_and(|name| name.contains('.'));
-    if is_file {
+    if is_file(path) {
         Mask::MODIFY | Mask::DELETE_SELF
     } else {
         Mask::CREATE | Mask::DELETE | Mask::DELETE_SELF
