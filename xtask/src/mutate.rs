@@ -30,8 +30,8 @@ pub(crate) struct Options {
 /// One way to break the monitor.
 struct Mutation {
     name: String,
-    /// The only profile under which it makes a difference; none: under each.
-    profile: Option<String>,
+    /// The only profiles under which it makes a difference; none: under each.
+    profiles: Vec<String>,
     replacements: Vec<Replacement>,
 }
 
@@ -146,7 +146,7 @@ fn copy_checkout(copy: &Path) -> Result<()> {
 
 impl Mutation {
     fn shows_under(&self, profile: &str) -> bool {
-        self.profile.as_deref().is_none_or(|only| only == profile)
+        self.profiles.is_empty() || self.profiles.iter().any(|only| only == profile)
     }
 
     /// Breaks the tree; gives the files as they were.
@@ -174,17 +174,15 @@ impl Replacement {
     }
 }
 
-/// `# comment`, `== NAME` or `== NAME under PROFILE`, and for each replacement `@@ FILE`, the text, `->`, the other text.
+/// `# comment`, `== NAME` or `== NAME under PROFILE...`, and for each replacement `@@ FILE`, the text, `->`, the other text.
 fn parse(text: &str) -> Result<Vec<Mutation>> {
     let mut mutations: Vec<Mutation> = Vec::new();
     let mut after_arrow = false;
     for line in text.lines().filter(|line| !line.starts_with("# ")) {
         if let Some(line) = line.strip_prefix("== ") {
-            let (name, profile) = match line.split_once(" under ") {
-                Some((name, profile)) => (name, Some(profile.into())),
-                None => (line, None),
-            };
-            mutations.push(Mutation { name: name.into(), profile, replacements: Vec::new() });
+            let (name, profiles) = line.split_once(" under ").unwrap_or((line, ""));
+            let profiles = profiles.split_whitespace().map(Into::into).collect();
+            mutations.push(Mutation { name: name.into(), profiles, replacements: Vec::new() });
             continue;
         }
         let Some(mutation) = mutations.last_mut() else {
