@@ -43,7 +43,7 @@ use self::{place::Base, superblock::SuperblockMark};
 use crate::{
     Error, Strategy, Time, mount,
     used_names::UsedNames,
-    world::{MountOptions, Notification, Place, Stat, WatchLimit, Wd, World},
+    world::{MountOptions, Notification, Place, Stat, WatchLimit, Wd, World, is_gone},
 };
 
 /// Room for a few hundred notifications at a time.
@@ -311,7 +311,9 @@ impl World for HostWorld {
         Ok(Wd(wd.map_err(|error| error.errno())?.0))
     }
 
-    /// Opens the file once for both.
+    /// Opens the file once for both, unless removals are announced: a file that is open for reading
+    /// makes its removal wait without the lock that keeps others out (`kernfs_drain`), and with a watch
+    /// set meanwhile that was long enough to cost others their announcements, on Linux 7.1.
     fn watch_and_read(
         &mut self,
         dir: &mut HostDir,
@@ -319,7 +321,12 @@ impl World for HostWorld {
         id: u64,
         text: &mut Vec<u8>,
     ) -> (Result<Wd, Errno>, Result<(), Errno>) {
-        self.note(dir, file);
+        if self.announces {
+            return match self.watch_file(dir, file, id) {
+                Err(errno) if is_gone(errno) => (Err(errno), Err(errno)),
+                wd => (wd, self.read(dir, file, id, text)),
+            };
+        }
         let Some(inotify) = &self.inotify else { return (Err(Errno::NOSYS), Err(Errno::NOSYS)) };
         let fd = match self.open_file(dir, file, id) {
             Ok(fd) => fd,
