@@ -155,15 +155,6 @@ impl Draw {
                 watch("x/y/memory.swap.events"),
                 Step::Eat(1, LITTLE),
             ],
-            // Hardly anything may be swapped.
-            (true, 1) => vec![
-                write("x/memory.swap.max", "409600"),
-                watch("x/memory.swap.events"),
-                watch("x/y/memory.swap.events"),
-                start,
-                Step::Eat(1, MEAL),
-                write("x/memory.reclaim", "8388608"),
-            ],
             // Only protected memory is there.
             (_, 2) => vec![
                 write("x/y/memory.low", "1073741824"),
