@@ -146,6 +146,7 @@ fn no_device() -> i32 {
 /// Readers at the moment of the removal, on the host and in the mirror.
 pub(super) fn read_meanwhile(environment: &Environment) -> Result<(), Failure> {
     let mut stage = Stage::set(environment, Tree::plant(environment)?)?;
+    stage.client.among_readers = true;
     let places = [stage.tree.path().join("a").join(FILE), stage.server.path("a").join(FILE)];
     let over = &AtomicBool::new(false);
     thread::scope(|scope| {
