@@ -43,7 +43,7 @@ use self::{place::Base, superblock::SuperblockMark};
 use crate::{
     Error, Strategy, Time, mount,
     used_names::UsedNames,
-    world::{MountOptions, Notification, Place, Stat, WatchLimit, Wd, World, is_gone},
+    world::{MountOptions, Notification, Place, Stat, WatchLimit, Wd, World, watch_then_read},
 };
 
 /// Room for a few hundred notifications at a time.
@@ -322,10 +322,7 @@ impl World for HostWorld {
         text: &mut Vec<u8>,
     ) -> (Result<Wd, Errno>, Result<(), Errno>) {
         if self.announces {
-            return match self.watch_file(dir, file, id) {
-                Err(errno) if is_gone(errno) => (Err(errno), Err(errno)),
-                wd => (wd, self.read(dir, file, id, text)),
-            };
+            return watch_then_read(self, dir, file, id, text);
         }
         let Some(inotify) = &self.inotify else { return (Err(Errno::NOSYS), Err(Errno::NOSYS)) };
         let fd = match self.open_file(dir, file, id) {

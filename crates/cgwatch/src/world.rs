@@ -164,6 +164,21 @@ pub(crate) fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::NOENT | Errno::NODEV | Errno::NOTDIR | Errno::STALE)
 }
 
+/// [`World::watch_and_read`] by the two verbs it stands for.
+pub(crate) fn watch_then_read<W: World + ?Sized>(
+    world: &mut W,
+    dir: &mut W::Dir,
+    file: &str,
+    id: u64,
+    text: &mut Vec<u8>,
+) -> (Result<Wd, Errno>, Result<(), Errno>) {
+    let wd = world.watch_file(dir, file, id);
+    match wd {
+        Err(errno) if is_gone(errno) => (wd, Err(errno)),
+        _ => (wd, world.read(dir, file, id, text)),
+    }
+}
+
 /// A hierarchy and its notifications.
 ///
 /// Errors are errnos. ENOENT and ENODEV mean that the thing is gone; any other is trouble of the
@@ -248,11 +263,7 @@ pub trait World {
         id: u64,
         text: &mut Vec<u8>,
     ) -> (Result<Wd, Errno>, Result<(), Errno>) {
-        let wd = self.watch_file(dir, file, id);
-        match wd {
-            Err(errno) if is_gone(errno) => (wd, Err(errno)),
-            _ => (wd, self.read(dir, file, id, text)),
-        }
+        watch_then_read(self, dir, file, id, text)
     }
 
     /// From now on births and deaths in the whole hierarchy are told of, by a mark on its superblock.

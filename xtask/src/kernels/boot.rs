@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::archive::Kernel;
-use super::crash::Crash;
 use super::protocol::{Report, Verdict};
 use crate::process;
 
@@ -51,19 +50,13 @@ impl Machine<'_> {
         let mut crashes = Vec::new();
         loop {
             let mut report = self.run_once(&console)?;
-            let crash = match report.is_good() {
-                true => None,
-                false => Crash::on(&String::from_utf8_lossy(&fs::read(&console)?)),
-            };
-            let again = crash.is_some() && crashes.len() + 1 < TRIES;
-            if again {
-                println!("{}: the kernel crashed: once more", self.kernel.series);
-            }
-            crashes.extend(crash);
-            if !again {
+            let crashed = !report.crashes.is_empty();
+            crashes.append(&mut report.crashes);
+            if !crashed || crashes.len() == TRIES {
                 report.crashes = crashes;
                 return Ok(report);
             }
+            println!("{}: the kernel crashed: once more", self.kernel.series);
         }
     }
 

@@ -71,20 +71,22 @@ fn is_static(program: &Path) -> Result<bool> {
     Ok(!headers.lines().any(|line| line.trim_start().starts_with("INTERP")))
 }
 
-/// What the loader would load for a program, and the loader.
+/// A program of the host, to be at a path in the guest, with what the loader would load for it, and
+/// the loader.
 ///
 /// # Errors
 /// It is no program.
-pub(crate) fn libraries(program: &Path) -> Result<Vec<String>> {
-    if is_static(program)? {
-        return Ok(Vec::new());
-    }
-    let listed = process::read(Command::new("ldd").arg(program))?;
+pub(crate) fn with_libraries(program: PathBuf, place: String) -> Result<Vec<Packed>> {
+    let listed = match is_static(&program)? {
+        true => String::new(),
+        false => process::read(Command::new("ldd").arg(&program))?,
+    };
     // `name => /path (address)`, or `/path (address)`.
-    let paths = listed.lines().filter_map(|line| {
-        line.split_whitespace().find(|word| word.starts_with('/')).map(str::to_owned)
-    });
-    Ok(paths.collect())
+    let path = |line: &str| {
+        let path = line.split_whitespace().find(|word| word.starts_with('/'))?;
+        Some((path.into(), path.trim_start_matches('/').to_owned()))
+    };
+    Ok(listed.lines().filter_map(path).chain([(program, place)]).collect())
 }
 
 /// A file of the host, and its path in the guest.
@@ -95,11 +97,7 @@ fn swap_programs() -> Result<Vec<Packed>> {
     let mut files = Vec::new();
     for name in ["swapon", "swapoff"] {
         let program = Path::new("/usr/sbin").join(name);
-        files.extend(libraries(&program)?.into_iter().map(|library| {
-            let place = library.trim_start_matches('/').to_owned();
-            (library.into(), place)
-        }));
-        files.push((program, format!("sbin/{name}")));
+        files.extend(with_libraries(program, format!("sbin/{name}"))?);
     }
     Ok(files)
 }

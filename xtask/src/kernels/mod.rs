@@ -24,7 +24,7 @@ use boot::Machine;
 use protocol::{Report, Verdict};
 use series::Series;
 
-pub(crate) use guest::{Packed, compile, libraries};
+pub(crate) use guest::{Packed, compile, with_libraries};
 
 /// What the matrix needs installed.
 pub(crate) const TOOLS: [Tool; 7] = [

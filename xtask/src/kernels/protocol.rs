@@ -103,6 +103,7 @@ impl Report {
 
     /// A kernel panic on the console says more than a report that just stops.
     pub(crate) fn explain(&mut self, console: &str) {
+        self.crashes.extend(Crash::on(console));
         if let Some(panic) = console.lines().find(|line| line.contains("Kernel panic")) {
             self.flaw = Some(panic.trim().to_owned());
         }

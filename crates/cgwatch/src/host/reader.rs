@@ -54,14 +54,16 @@ impl HostReader {
     /// [`CgroupPath`](crate::CgroupPath).
     fn open(&self, path: &[u8], id: u64) -> Result<OwnedFd, Errno> {
         let inside = path.strip_prefix(b"/").unwrap_or(path);
+        if self.base.opens_by_id(id, &self.prefix)
+            && let Some(opened) = self.base.open_directory_id(id, inside)
+        {
+            return opened;
+        }
         let full = match (self.prefix.is_empty(), inside.is_empty()) {
             (true, _) => inside.to_vec(),
             (false, true) => self.prefix.clone(),
             (false, false) => [self.prefix.as_slice(), inside].join(&b'/'),
         };
-        if let Some(opened) = self.base.open_directory_id(id, &full) {
-            return opened;
-        }
         let fd = self.base.open(&full)?;
         let (stat, device) = stat_of(&fd)?;
         if device != self.base.device || stat.id != id {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{
     books::Node,
     schema::{FileId, SchemaId, Schemas},
-    tell::at_schema,
     untold::{Told, ToldFile},
 };
 use crate::{Files, Unseen, Values};
@@ -46,13 +45,8 @@ impl Cancelled {
         let keys = schemas.keys(schema).iter().zip(own).enumerate();
         let counted = keys.map(|(at, (key, own))| {
             let before = before.filter(|told| told.added).map_or(0, |told| {
-                at_schema(
-                    schemas,
-                    told.schema,
-                    told.own.as_ref().unwrap_or(&told.total),
-                    schema,
-                    at,
-                )
+                let own = told.own.as_ref().unwrap_or(&told.total);
+                schemas.value(told.schema, own, schema, at)
             });
             (key, own.saturating_sub(before))
         });

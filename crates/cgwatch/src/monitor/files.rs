@@ -78,15 +78,20 @@ impl<W: World> Monitor<W> {
     fn add_file(&mut self, key: NodeKey, dir: &mut W::Dir, file: FileId, id: u64) {
         let spec = self.schemas.spec(file);
         let name = spec.name.clone();
-        let (wd, read) = match self.notified && spec.notifies {
-            true => self.world.watch_and_read(dir, &name, id, &mut self.text),
-            false => (Err(Errno::NOENT), self.world.read(dir, &name, id, &mut self.text)),
+        let mut wd = None;
+        let read = if self.notified && spec.notifies {
+            let (watched, read) = self.world.watch_and_read(dir, &name, id, &mut self.text);
+            match watched {
+                Ok(new) => {
+                    self.books.watch(new, Watched::File(key, file));
+                    wd = Some(new);
+                }
+                Err(errno) => self.could_not_watch(key, errno),
+            }
+            read
+        } else {
+            self.world.read(dir, &name, id, &mut self.text)
         };
-        match wd {
-            Ok(wd) => self.books.watch(wd, Watched::File(key, file)),
-            Err(errno) => self.could_not_watch(key, errno),
-        }
-        let wd = wd.ok();
         let mut total = Vec::new();
         let schema = match read {
             Ok(()) => self.schemas.take(&self.text, 0, &mut total),

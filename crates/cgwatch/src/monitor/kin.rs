@@ -172,8 +172,7 @@ impl<W: World> Monitor<W> {
                 continue;
             };
             for (at, sum) in sums.iter_mut().enumerate() {
-                let its_at = self.schemas.position(slot.schema, at, its.schema);
-                let value = its_at.and_then(|at| its.total.get(at)).copied().unwrap_or(0);
+                let value = self.schemas.value(its.schema, &its.total, slot.schema, at);
                 *sum = sum.saturating_add(value);
             }
         }

@@ -264,8 +264,7 @@ impl<W: World> Monitor<W> {
         let has_slot = slot.is_some();
         let mut accounts = slot.and_then(|slot| Some((slot.schema, slot.kin.as_mut()?)));
         for (at, value) in now.iter().enumerate() {
-            let then = self.schemas.position(schema, at, schema_before);
-            let then = then.and_then(|at| before.get(at)).copied().unwrap_or(0);
+            let then = self.schemas.value(schema_before, before, schema, at);
             let delta = value.wrapping_sub(then);
             if delta == 0 {
                 continue;

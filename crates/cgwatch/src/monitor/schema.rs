@@ -183,6 +183,12 @@ impl Schemas {
         SchemaId::try_from(at).unwrap_or(0)
     }
 
+    /// What values of one schema show for a key of another: nothing yet, if they have no such key.
+    pub(crate) fn value(&self, from: SchemaId, values: &[u64], schema: SchemaId, at: usize) -> u64 {
+        let position = self.position(schema, at, from);
+        position.and_then(|at| values.get(at)).copied().unwrap_or(0)
+    }
+
     /// Where a key of one schema stands in another.
     pub(crate) fn position(&self, from: SchemaId, at: usize, to: SchemaId) -> Option<usize> {
         if from == to {

@@ -188,7 +188,7 @@ fn push_change(
     let mut own = Values::default();
     let has_twin = spec.twin.is_some() && !spec.twin_absent;
     for (at, (key, &value)) in schemas.keys(now.schema).iter().zip(now.total).enumerate() {
-        let value_before = at_schema(schemas, before.schema, before.total, now.schema, at);
+        let value_before = schemas.value(before.schema, before.total, now.schema, at);
         if value != value_before {
             old.0.push((key.clone(), value_before));
             new.0.push((key.clone(), value));
@@ -199,7 +199,7 @@ fn push_change(
         if has_twin {
             let own_now = now.own.unwrap_or(now.total).get(at).copied().unwrap_or(0);
             let own_before = before.own.unwrap_or(before.total);
-            let own_before = at_schema(schemas, before.schema, own_before, now.schema, at);
+            let own_before = schemas.value(before.schema, own_before, now.schema, at);
             if own_now != own_before {
                 own.0.push((key.clone(), i128::from(own_now) - i128::from(own_before)));
             }
@@ -240,18 +240,6 @@ fn push_touches(
             out.push(EventKind::Touched { cgroup: who.clone(), file });
         }
     }
-}
-
-/// The value of another schema's key; a key that was not there counts from zero.
-pub(crate) fn at_schema(
-    schemas: &Schemas,
-    from: SchemaId,
-    values: &[u64],
-    schema: SchemaId,
-    at: usize,
-) -> u64 {
-    let position = schemas.position(schema, at, from);
-    position.and_then(|at| values.get(at)).copied().unwrap_or(0)
 }
 
 /// Moves the change of `populated` to the front if it rose, to the end if it fell.

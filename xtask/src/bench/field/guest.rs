@@ -69,13 +69,7 @@ fn pack(rival: &Rival, files: &mut Vec<Packed>) -> Result<Rival> {
     let name = rival.program.file_name().context("a program without a name")?.to_string_lossy();
     let target = format!("{FOLDER}/{name}");
     if files.iter().all(|(_, packed)| *packed != target) {
-        for library in kernels::libraries(&rival.program)? {
-            let place = library.trim_start_matches('/').to_owned();
-            if files.iter().all(|(_, packed)| *packed != place) {
-                files.push((library.into(), place));
-            }
-        }
-        files.push((rival.program.clone(), target.clone()));
+        files.extend(kernels::with_libraries(rival.program.clone(), target.clone())?);
     }
     Ok(Rival { program: format!("/{target}").into(), ..rival.clone() })
 }
