@@ -41,6 +41,7 @@ use self::{
     deaths::Deaths,
     hints::Hints,
     names::Ahead,
+    reading::Woken,
     roots::WatchedRoot,
     schema::Schemas,
     settle::Loss,
@@ -113,7 +114,9 @@ pub(crate) struct Monitor<W: World> {
     taking_baseline: bool,
     text: Vec<u8>,
     values: Vec<u64>,
+    values_before: Vec<u64>,
     path: Vec<u8>,
+    woken: Woken,
 }
 
 impl<W: World> Monitor<W> {
@@ -153,7 +156,9 @@ impl<W: World> Monitor<W> {
             touched: Set::default(),
             text: Vec::with_capacity(4096),
             values: Vec::new(),
+            values_before: Vec::new(),
             path: Vec::new(),
+            woken: Woken::default(),
             options,
         };
         if strategy == Strategy::Fanotify {

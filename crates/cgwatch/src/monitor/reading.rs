@@ -15,31 +15,44 @@ use super::{
 };
 use crate::{LearnedFrom, world::World};
 
+/// Room for what woke. Empty between two passes, and kept for the next.
+#[derive(Debug, Default)]
+pub(crate) struct Woken {
+    by_depth: Vec<(u32, NodeKey, FileId)>,
+    files: Vec<FileId>,
+}
+
+impl Woken {
+    /// Gives back what a storm had filled.
+    fn clear(&mut self) {
+        self.by_depth.clear();
+        if self.by_depth.capacity() > 1024 {
+            self.by_depth.shrink_to_fit();
+        }
+    }
+}
+
 impl<W: World> Monitor<W> {
     /// Reads the files that woke.
     pub(crate) fn take_wakes(&mut self) {
-        let mut wakes: Vec<_> = self.hints.wakes.drain(..).collect();
-        if self.options.touches {
-            for &(key, file) in &wakes {
+        let mut woken = std::mem::take(&mut self.woken);
+        for (key, file) in self.hints.wakes.drain(..) {
+            if self.options.touches {
                 self.untold.note_touch(&mut self.books, key, Touch::File(file));
             }
+            woken.by_depth.push((self.books.get(key).map_or(0, |node| node.depth), key, file));
         }
-        wakes.sort_by_cached_key(|(key, file)| {
-            (self.books.get(*key).map_or(0, |node| node.depth), *key, *file)
-        });
-        let mut files: Vec<FileId> = Vec::new();
-        let mut at = 0;
-        while at < wakes.len() {
-            let key = wakes[at].0;
-            files.clear();
-            while at < wakes.len() && wakes[at].0 == key {
-                files.push(wakes[at].1);
-                at += 1;
-            }
+        woken.by_depth.sort_unstable();
+        for same in woken.by_depth.chunk_by(|one, next| one.1 == next.1) {
+            woken.files.clear();
+            woken.files.extend(same.iter().map(|&(.., file)| file));
+            let key = same[0].1;
             if self.books.living(key).is_some() {
-                self.read_node(key, &files, LearnedFrom::Lookup);
+                self.read_node(key, &woken.files, LearnedFrom::Lookup);
             }
         }
+        woken.clear();
+        self.woken = woken;
         self.hints.shrink();
     }
 
@@ -152,8 +165,15 @@ impl<W: World> Monitor<W> {
             return Ok(false);
         };
         self.untold.keep(key, slot);
-        let now = std::mem::take(&mut self.values);
-        let old = std::mem::replace(&mut slot.total, now.as_slice().into());
+        // Buffers, until the books are done with them.
+        let [mut old, now] = [&mut self.values_before, &mut self.values].map(std::mem::take);
+        old.clear();
+        old.extend_from_slice(&slot.total);
+        if old.len() == now.len() {
+            slot.total.copy_from_slice(&now);
+        } else {
+            slot.total = now.as_slice().into();
+        }
         slot.schema = schema;
         let alone = slot.kin.is_none();
         if let Some(kin) = slot.kin.as_mut().filter(|kin| kin.own.len() != now.len()) {
@@ -167,7 +187,7 @@ impl<W: World> Monitor<W> {
             }
         }
         self.count(parent, file, (before, &old), (schema, &now));
-        self.values = now;
+        (self.values_before, self.values) = (old, now);
         Ok(true)
     }
 

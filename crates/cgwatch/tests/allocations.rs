@@ -1,0 +1,78 @@
+//! A wake-up asks for no memory, and a change only for what its event consists of. On this machine's
+//! own hierarchy.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use allocation_counter::measure;
+use cgwatch::{Depth, Event, EventKind, Mount, Options, Watcher};
+use rustix::event::{PollFd, PollFlags, poll};
+
+/// Buffers grow in the first of them.
+const WARMING: usize = 20;
+const ROUNDS: usize = 50;
+/// Its path, its old values and its new ones; what was told before and where that is kept, which
+/// stand beside the books until it is told.
+const CHANGE: u64 = 5;
+const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
+
+/// A cgroup of this test's own, removed with it.
+struct Own(PathBuf);
+
+impl Own {
+    fn new() -> Self {
+        let mount = Mount::all().unwrap().into_iter().next();
+        let mount = mount.expect("this test needs a cgroup v2 hierarchy");
+        let own = Self(mount.point.join(format!("cgwatch-allocations-{}", std::process::id())));
+        fs::create_dir(&own.0).unwrap();
+        own
+    }
+
+    fn freeze(&self, frozen: bool) {
+        fs::write(self.0.join("cgroup.freeze"), if frozen { "1" } else { "0" }).unwrap();
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_wake_up_takes_no_memory() {
+    let own = Own::new();
+    let mut watcher = Watcher::new(Options::new()).unwrap();
+    watcher.add(&own.0, Depth::All).unwrap();
+    while !matches!(next(&mut watcher).kind, EventKind::Ready { .. }) {}
+
+    for round in 0..WARMING + ROUNDS {
+        let mut told = None;
+        // There and back before it is read: a wake-up that has nothing to tell.
+        own.freeze(true);
+        own.freeze(false);
+        await_wake_up(&watcher);
+        let taken = measure(|| told = watcher.next().unwrap());
+        assert_eq!(told, None);
+        assert!(round < WARMING || taken.count_total == 0, "nothing is told, and {taken:?} taken");
+    }
+    for round in 0..WARMING + ROUNDS {
+        let mut told = None;
+        own.freeze(round % 2 == 0);
+        let taken = measure(|| told = watcher.wait(PATIENCE).unwrap());
+        let kind = told.unwrap().kind;
+        assert!(matches!(kind, EventKind::Changed { .. }), "{kind:?}");
+        assert!(round < WARMING || taken.count_total <= CHANGE, "{taken:?} taken for {kind:?}");
+    }
+}
+
+fn await_wake_up(watcher: &Watcher) {
+    let mut ready = [PollFd::new(watcher, PollFlags::IN)];
+    let patience = PATIENCE.map(|patience| patience.try_into().unwrap());
+    assert_eq!(poll(&mut ready, patience.as_ref()).unwrap(), 1, "the kernel announces it");
+}
+
+fn next(watcher: &mut Watcher) -> Event {
+    watcher.wait(PATIENCE).unwrap().expect("an event")
+}
