@@ -38,9 +38,9 @@ pub(crate) struct Options {
     /// How many of them, and as many newborn ones, have a process killed for memory.
     #[arg(long, default_value_t = 50)]
     kills: usize,
-    /// The kernel of the guest.
-    #[arg(long, default_value = "6.12")]
-    series: String,
+    /// The kernels of the guests: one from before removals were announced, and one after.
+    #[arg(long, value_delimiter = ',', default_values = ["6.12", "7.3"])]
+    series: Vec<String>,
     /// Only those whose name contains one of these.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -83,7 +83,7 @@ struct Guest {
 #[derive(Debug)]
 struct Results {
     native: Native,
-    guest: Guest,
+    guests: Vec<Guest>,
 }
 
 pub(crate) fn task(options: &Options) -> Result<()> {
@@ -94,14 +94,17 @@ pub(crate) fn task(options: &Options) -> Result<()> {
         keep("native.json", &native(options, &contenders)?)?;
     }
     if wanted(Part::Guest) {
-        eprintln!("in a guest");
-        let found = guest::run(&options.series, &options.guest, options.kills, &contenders)?;
-        for entry in &found.entries {
-            eprintln!("  {}: {}", entry.cgroups, table::line(entry));
+        for series in &options.series {
+            eprintln!("in a guest with Linux {series}");
+            let found = guest::run(series, &options.guest, options.kills, &contenders)?;
+            for entry in &found.entries {
+                eprintln!("  {}: {}", entry.cgroups, table::line(entry));
+            }
+            keep(&of_guest(series), &found)?;
         }
-        keep("guest.json", &found)?;
     }
-    let results = Results { native: kept("native.json")?, guest: kept("guest.json")? };
+    let guests = options.series.iter().map(|series| kept(&of_guest(series)));
+    let results = Results { native: kept("native.json")?, guests: guests.collect::<Result<_>>()? };
     let text = table::render(&results)?;
     let picture = plot::draw(&results.native)?;
     println!("{text}");
@@ -109,7 +112,9 @@ pub(crate) fn task(options: &Options) -> Result<()> {
     for folder in std::iter::once(scratch()).chain(docs) {
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("field.md"), &text)?;
-        fs::write(folder.join("field.svg"), &picture)?;
+        if let Some(picture) = &picture {
+            fs::write(folder.join("field.svg"), picture)?;
+        }
         println!("written to {}", folder.display());
     }
     Ok(())
@@ -135,6 +140,10 @@ fn native(options: &Options, contenders: &[Contender]) -> Result<Native> {
         }
     }
     Ok(found)
+}
+
+fn of_guest(series: &str) -> String {
+    format!("guest-{series}.json")
 }
 
 fn keep(name: &str, found: &impl Serialize) -> Result<()> {

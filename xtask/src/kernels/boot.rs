@@ -23,7 +23,6 @@ const COMMAND_LINE: &str = "console=ttyS0 loglevel=3 panic=-1 mitigations=off \
                             sysctl.vm.oom_dump_tasks=0";
 /// Emulating it was measured at two thirds of the CPU time of `max`, over 200 kills for memory.
 const CPU: &str = "qemu64";
-const MEMORY_MIB: &str = "1024";
 const SWAP_MIB: u64 = 256;
 
 /// A guest that can be run.
@@ -31,6 +30,7 @@ pub(crate) struct Machine<'a> {
     pub(crate) kernel: Kernel,
     pub(crate) initramfs: PathBuf,
     pub(crate) accelerator: &'a str,
+    pub(crate) memory_mib: u32,
     /// What the guest is to do: the arguments of its first process.
     pub(crate) arguments: &'a str,
     pub(crate) limit: Duration,
@@ -104,7 +104,8 @@ impl Machine<'_> {
         command
             .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
-            .args(["-accel", accelerator, "-cpu", CPU, "-smp", "2", "-m", MEMORY_MIB])
+            .args(["-accel", accelerator, "-cpu", CPU, "-smp", "2"])
+            .args(["-m", &self.memory_mib.to_string()])
             .arg("-chardev")
             .arg(format!("file,id=console,path={}", console.display()))
             .args(["-serial", "chardev:console", "-serial", "stdio"])

@@ -71,15 +71,16 @@ fn is_static(program: &Path) -> Result<bool> {
     Ok(!headers.lines().any(|line| line.trim_start().starts_with("INTERP")))
 }
 
-/// A program of the host, to be at a path in the guest, with what the loader would load for it, and
-/// the loader.
+/// A program or library of the host, to be at a path in the guest, with what the loader would load
+/// for it, and the loader.
 ///
 /// # Errors
-/// It is no program.
+/// It is neither.
 pub(crate) fn with_libraries(program: PathBuf, place: String) -> Result<Vec<Packed>> {
-    let listed = match is_static(&program)? {
-        true => String::new(),
-        false => process::read(Command::new("ldd").arg(&program))?,
+    let needs = process::read(Command::new("readelf").arg("--dynamic").arg(&program))?;
+    let listed = match needs.contains("(NEEDED)") {
+        true => process::read(Command::new("ldd").arg(&program))?,
+        false => String::new(),
     };
     // `name => /path (address)`, or `/path (address)`.
     let path = |line: &str| {

@@ -37,6 +37,9 @@ pub(crate) const TOOLS: [Tool; 7] = [
     debian::SWAPON,
 ];
 
+/// What scenarios get.
+const MEMORY_MIB: u32 = 1024;
+
 /// What to run, and where.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -122,8 +125,8 @@ pub(crate) fn task(options: &Options) -> Result<ExitCode> {
     Ok(if good && !matrix.runs.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs one program in a guest of this series, with these files; the kernel's release, and what the
-/// program wrote, line by line. [`TOOLS`] must be there.
+/// Runs one program in a guest of this series, with these files and so much memory; the kernel's
+/// release, and what the program wrote, line by line. [`TOOLS`] must be there.
 ///
 /// # Errors
 /// The kernel cannot be had, or the program failed.
@@ -131,6 +134,7 @@ pub(crate) fn run_program(
     series: &str,
     program: &str,
     files: &[Packed],
+    memory_mib: u32,
     limit: Duration,
 ) -> Result<(String, Vec<String>)> {
     let programs = guest::build()?;
@@ -144,6 +148,7 @@ pub(crate) fn run_program(
         initramfs: guest::pack(&kernel, &programs, files)?,
         kernel,
         accelerator: "tcg",
+        memory_mib,
         arguments: &format!("--run={program}"),
         limit,
         show_console: false,
@@ -184,6 +189,7 @@ pub(crate) fn run(options: &Options) -> Result<Matrix> {
             initramfs: guest::pack(&kernel, &programs, &[])?,
             kernel,
             accelerator: &options.accel,
+            memory_mib: MEMORY_MIB,
             arguments: &format!("--only={}", options.scenario),
             limit: Duration::from_secs(60 * options.minutes),
             show_console: options.console,

@@ -39,14 +39,15 @@ struct Line<'r> {
     points: Vec<(f64, f64)>,
 }
 
-pub(super) fn draw(results: &Native) -> Result<String> {
+/// Nothing, if there are not two numbers of cgroups to draw a line between.
+pub(super) fn draw(results: &Native) -> Result<Option<String>> {
+    let numbers: Vec<f64> = results.alone.iter().map(|&(number, _)| number as f64).collect();
+    let [first, .., last] = numbers[..] else { return Ok(None) };
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         root.fill(&PAPER).map_err(error)?;
         let (left, right) = root.split_horizontally(SIZE.0 / 2);
-        let numbers: Vec<f64> = results.alone.iter().map(|&(number, _)| number as f64).collect();
-        let (first, last) = (numbers[0], numbers[numbers.len() - 1]);
         let x = || (first * 0.8..last * 1.25).log_scale();
 
         let cpu = lines(results, |run| run.cpu.max(1e-3));
@@ -72,7 +73,7 @@ pub(super) fn draw(results: &Native) -> Result<String> {
         panel(&right, caption, x(), Range { start: -2.0, end: 102.0 }, &lost, &numbers, &percent)?;
         root.present().map_err(error)?;
     }
-    Ok(svg)
+    Ok(Some(svg))
 }
 
 fn lines(results: &Native, value: impl Fn(&Run) -> f64) -> Vec<Line<'_>> {
