@@ -138,25 +138,31 @@ pub(super) fn described() -> impl Iterator<Item = (&'static str, &'static str, b
 }
 
 fn cgwatch(strategy: &str) -> Result<Program> {
-    let build = ["build", "--release", "--locked", "--quiet", "--package", "cgwatch-cli"];
-    process::run(process::cargo().args(build))?;
+    let program = built(workspace::root(), &["--package", "cgwatch-cli"], "cgwatch")?;
     let words = ["watch", "--json", "--quiet", "--strategy", strategy, "{root}"];
-    Ok((workspace::target().join("release/cgwatch"), owned(&words), Dialect::Cgwatch))
+    Ok((program, owned(&words), Dialect::Cgwatch))
 }
 
-/// One of the workspace `rivals`. Static, so that it also runs in a guest.
+/// One of the workspace `rivals`.
 fn own(name: &str, first: &[&str]) -> Result<Program> {
+    let program = built(&rivals(), &["--bins"], name)?;
+    let words: Vec<_> = first.iter().copied().chain(["{root}", "{file}"]).collect();
+    Ok((program, owned(&words), Dialect::Lines))
+}
+
+/// A program of ours. Static, so that it also runs in a guest.
+fn built(folder: &Path, what: &[&str], name: &str) -> Result<PathBuf> {
     let target = workspace::target().join("rivals");
     process::run(
         process::cargo()
-            .args(["build", "--release", "--locked", "--quiet", "--target", TARGET, "--bins"])
+            .args(["build", "--release", "--locked", "--quiet", "--target", TARGET])
+            .args(what)
             .arg("--target-dir")
             .arg(&target)
             .env("RUSTFLAGS", "-C target-feature=+crt-static")
-            .current_dir(rivals()),
+            .current_dir(folder),
     )?;
-    let words: Vec<_> = first.iter().copied().chain(["{root}", "{file}"]).collect();
-    Ok((target.join(TARGET).join("release").join(name), owned(&words), Dialect::Lines))
+    Ok(target.join(TARGET).join("release").join(name))
 }
 
 fn inotifywait() -> Result<Program> {

@@ -69,10 +69,6 @@ pub(super) fn run(
 
 /// The rival as it is started there; its files are added.
 fn pack(rival: &Rival, files: &mut Vec<Packed>) -> Result<Rival> {
-    if rival.program.ends_with("cgwatch") {
-        // Every guest has one of its own, with all checks on.
-        return Ok(Rival { program: "/bin/cgwatch".into(), ..rival.clone() });
-    }
     if rival.program.ends_with("python") {
         return pack_script(rival, files);
     }
