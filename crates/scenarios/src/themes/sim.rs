@@ -187,6 +187,12 @@ mod tests {
             for _ in 0..STEPS {
                 let step = draw.step(&simulated);
                 let _ = simulated.act(&step).unwrap();
+                if let Step::Write(path, _) = &step
+                    && let Some(cgroup) = path.strip_suffix("/memory.high")
+                    && simulated.is_over_high(simulated.id(cgroup))
+                {
+                    reached.insert("memory.high below what is used".to_owned());
+                }
                 for (place, text) in simulated.see() {
                     let file = place.rsplit('/').next().unwrap_or_default();
                     let text = text.unwrap_or_default();
@@ -202,6 +208,7 @@ mod tests {
     #[test]
     fn the_programs_of_a_guest_reach_all_that_memory_counts() {
         let reached = reached(MEMORY, HUNGRY as u64, 0);
+        assert!(reached.contains("memory.high below what is used"), "{reached:?}");
         for file in ["memory.events", "memory.events.local"] {
             for key in ["low", "high", "max", "oom"] {
                 let what = format!("{file} {key} some");

@@ -170,9 +170,12 @@ impl<'a> Forecast<'a> {
         }
     }
 
-    /// Whether `memory.high` may be written: nobody is near it.
+    /// Whether `memory.high` may be written: nobody is near it, or above it and nothing of it can be
+    /// reclaimed.
     pub(super) fn may_be_high(&self, id: u64, high: u64) -> bool {
-        self.usage(id) + SLACK <= high
+        let usage = self.usage(id);
+        let stays = || self.can_be_had(id, usage - high, &|_| 0) == Some(false);
+        usage + SLACK <= high || (usage >= high + ROUGH && stays())
     }
 
     /// Whether `memory.reclaim` may be written.

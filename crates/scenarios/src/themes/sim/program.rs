@@ -144,7 +144,7 @@ impl Draw {
         let enable = |path: &str| Step::Write(join(path, "cgroup.subtree_control"), "+memory");
         let mut steps = vec![enable(""), mkdir("x"), enable("x"), mkdir("x/y"), mkdir("x/z")];
         let start = Step::Start(1, "x/y".into());
-        steps.extend(match (self.swaps, which % 4) {
+        steps.extend(match (self.swaps, which % 5) {
             // More swapped than may be, then one page more is charged.
             (true, 0) => vec![
                 write("x/memory.swap.high", SWAP_HIGH),
@@ -154,6 +154,13 @@ impl Draw {
                 watch("x/memory.swap.events"),
                 watch("x/y/memory.swap.events"),
                 Step::Eat(1, LITTLE),
+            ],
+            // More is there than there should be from now on, and none of it can be reclaimed.
+            (false, 4) => vec![
+                watch("x/memory.events"),
+                start,
+                Step::Eat(1, MEAL),
+                write("x/memory.high", "32505856"),
             ],
             // Only protected memory is there.
             (_, 2) => vec![

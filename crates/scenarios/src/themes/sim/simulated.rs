@@ -111,7 +111,7 @@ impl Simulated {
         Ok(own)
     }
 
-    fn id(&self, path: &str) -> u64 {
+    pub(super) fn id(&self, path: &str) -> u64 {
         self.all.find(join(TOP, path)).unwrap_or(0)
     }
 
@@ -200,7 +200,12 @@ impl Simulated {
 
     /// Whether it is certain that a thread's own memory makes nothing count.
     pub(super) fn may_start_thread(&self, task: usize) -> bool {
-        !self.forecast().is_over_high(self.eater(task).home)
+        !self.is_over_high(self.eater(task).home)
+    }
+
+    /// Whether some cgroup that counts for this one has more than it should.
+    pub(super) fn is_over_high(&self, cgroup: u64) -> bool {
+        self.forecast().is_over_high(cgroup)
     }
 
     pub(super) fn act(&mut self, step: &Step) -> Result<Outcome, Failure> {
