@@ -4,15 +4,21 @@
 //! handle of each mount's root; never, beyond one verb's use, one of a watched cgroup, since an open
 //! directory or file holds back the removal events of others.
 //!
-//! The good citizen's protocol, for Linux 7.1 and later, in two halves:
+//! The good citizen's protocol, for Linux 7.1 and later, in three parts:
 //! * A control file that is open (or looked up by someone) while its directory is removed keeps its
 //!   dentry, and with it everybody's `IN_DELETE_SELF` of file and directory, until the name is looked
 //!   up again. So when a directory is given back and its link count says that it is dead, every name
 //!   used through it is looked up once more: `kernfs_dop_revalidate` then drops the stale dentries.
-//! * A look-up between the moment in which a node is deactivated and that in which its link count
-//!   becomes zero drops the dentry too early, and the event is lost for good. So where it is allowed
-//!   (CAP_DAC_READ_SEARCH) what is known is opened by its id, as a file handle, which looks up no
-//!   name; a listing gives the ids of what is not known yet. Only a newborn is looked up by name.
+//! * A look-up between the moment in which a control file is deactivated and that in which its link
+//!   count becomes zero, for which the removal waits while somebody reads it (`kernfs_drain`), drops
+//!   the dentry too early, and the event is lost for good. So where it is allowed
+//!   (CAP_DAC_READ_SEARCH) control files are opened by their ids, as file handles, which looks up no
+//!   name; a listing gives the ids. So are directories that are known.
+//! * A directory that nobody has looked up yet and that is opened by its id counts as disconnected
+//!   until the kernel has found its name (`reconnect_path`). What others look up in it meanwhile counts
+//!   so too, for ever (`d_alloc_parallel`), and its dentry is dropped at once (`retain_dentry`): they
+//!   watch a file whose removal nobody will announce. So a directory is first opened by its name. That
+//!   takes nothing away, since the removal of a directory never waits.
 //!
 //! Up to Linux 7.0 no removal is announced, so that there is nothing to hold back: files of known ids
 //! are read without their directory, and newborns are looked up by name. Whether a kernel announces
@@ -236,25 +242,13 @@ impl World for HostWorld {
         Ok(HostDir { fd: None, base: number, id, used: 0 })
     }
 
-    fn open_child(
-        &mut self,
-        dir: &mut HostDir,
-        name: &[u8],
-        id: u64,
-    ) -> Result<(HostDir, Stat), Errno> {
-        let fd = match self.open_directory_id(dir.base, id, name) {
-            Some(fd) => fd?,
-            None => rustix::fs::openat(self.fd(dir)?, name, DIRECTORY, Mode::empty())?,
-        };
+    fn open_child(&mut self, dir: &mut HostDir, name: &[u8]) -> Result<(HostDir, Stat), Errno> {
+        let fd = rustix::fs::openat(self.fd(dir)?, name, DIRECTORY, Mode::empty())?;
         self.on_base(fd, dir.base)
     }
 
     fn goes_by_id(&self) -> bool {
         self.bases.iter().any(|base| base.handles.is_some())
-    }
-
-    fn spares_names(&self) -> bool {
-        self.announces && self.goes_by_id()
     }
 
     fn stat(&mut self, dir: &mut HostDir) -> Result<Stat, Errno> {

@@ -202,18 +202,12 @@ pub trait World {
     fn open(&mut self, base: usize, path: &[u8]) -> Result<(Self::Dir, Stat), Errno>;
 
     /// Opens a directory in an open one: what is found is a child of that very directory, even if
-    /// its path means another by now.
-    /// With an `id` (not 0) only the child that has it.
-    fn open_child(
-        &mut self,
-        dir: &mut Self::Dir,
-        name: &[u8],
-        id: u64,
-    ) -> Result<(Self::Dir, Stat), Errno>;
+    /// its path means another by now. By its name: opening by its id one that nobody has looked up
+    /// yet takes away other programs' removal events.
+    fn open_child(&mut self, dir: &mut Self::Dir, name: &[u8]) -> Result<(Self::Dir, Stat), Errno>;
 
     /// Opens the directory at `path` if it still is the one with this id; else ENOENT or ESTALE.
-    /// Where the world can, it goes by the id alone: looking up a name in the instant in which it
-    /// is being removed takes away other programs' removal events.
+    /// Where the world can, it goes by the id alone.
     fn open_known(&mut self, base: usize, path: &[u8], id: u64) -> Result<Self::Dir, Errno>;
 
     /// As [`World::open_known`], but whether it is still there may come to light only when the
@@ -224,9 +218,6 @@ pub trait World {
 
     /// Whether what is known is opened by its id: then a listing before the first use of a file pays.
     fn goes_by_id(&self) -> bool;
-
-    /// Whether a look-up by name may take away others' removal events, and there are ids instead.
-    fn spares_names(&self) -> bool;
 
     /// Looks at an open directory again.
     fn stat(&mut self, dir: &mut Self::Dir) -> Result<Stat, Errno>;

@@ -1,6 +1,6 @@
 //! Births and deaths: names that came or went are looked up, newborns taken into the books.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use indexmap::IndexMap;
 use rustix::io::Errno;
@@ -16,16 +16,6 @@ use crate::{
     GapReason, LearnedFrom,
     world::{Stat, Wd, World},
 };
-
-/// In a directory of more the children are looked up by name. The kernel searches the whole directory
-/// for the name of one that is opened by its id and in no cache (`exportfs_get_name`), so that of many
-/// each would cost as much as all of them.
-const FEW: usize = 128;
-
-/// By which id one of so many children is to be opened; 0: by its name.
-pub(crate) fn id_among(siblings: usize, id: u64) -> u64 {
-    if siblings > FEW { 0 } else { id }
-}
 
 impl<W: World> Monitor<W> {
     /// Takes in every birth and death there is a hint of.
@@ -60,15 +50,8 @@ impl<W: World> Monitor<W> {
             }
             match self.open(key) {
                 Ok(Some(mut dir)) => {
-                    let children = self.list_few(key, &mut dir);
                     for (name, records) in names {
-                        let looked_up = match &children {
-                            None => self.world.open_child(&mut dir, &name, 0),
-                            Some(ids) => match ids.get(&name) {
-                                Some(id) => self.world.open_child(&mut dir, &name, *id),
-                                None => Err(Errno::NOENT),
-                            },
-                        };
+                        let looked_up = self.world.open_child(&mut dir, &name);
                         self.take_name(key, looked_up, &name, records);
                     }
                     self.world.close(dir);
@@ -113,25 +96,6 @@ impl<W: World> Monitor<W> {
             for _ in 0..unnamed {
                 self.tell_unnamed(dir, &name);
             }
-        }
-    }
-
-    /// The children by name with their ids, if they are few: a look-up by name of one that is just
-    /// being removed could take away others' removal events (see [`crate::HostWorld`]).
-    fn list_few(&mut self, key: NodeKey, dir: &mut W::Dir) -> Option<HashMap<Box<[u8]>, u64>> {
-        if !self.world.spares_names() || self.books.children(key).nth(FEW).is_some() {
-            return None;
-        }
-        let mut ids = HashMap::new();
-        let listed = self.world.list(dir, &mut |name, is_dir, id| {
-            if is_dir {
-                ids.insert(name.into(), id);
-            }
-        });
-        match listed {
-            Err(errno) if !is_gone(errno) => None,
-            _ if ids.len() > FEW => None,
-            _ => Some(ids), // of a directory that is gone, no child is left
         }
     }
 
@@ -291,14 +255,13 @@ impl<W: World> Monitor<W> {
         while let Some((parent, names)) = below.pop_front() {
             let Ok(Some(mut dir)) = self.open(parent) else { continue };
             self.has_died_since(parent, 0);
-            let (mut met, siblings) = (false, names.len());
-            for (name, id) in names {
+            let mut met = false;
+            for name in names {
                 if self.books.living(parent).is_none() || self.books.child(parent, &name).is_some()
                 {
                     continue;
                 }
-                let id = id_among(siblings, id);
-                let Ok((child_dir, stat)) = self.world.open_child(&mut dir, &name, id) else {
+                let Ok((child_dir, stat)) = self.world.open_child(&mut dir, &name) else {
                     continue;
                 };
                 let Some(child) = self.enter(parent, &name, stat, Ahead::LISTED) else {
@@ -319,7 +282,7 @@ impl<W: World> Monitor<W> {
     }
 
     /// One step of [`Self::settle_in`]: gives the names of the children.
-    fn settle_in_one(&mut self, key: NodeKey, mut dir: W::Dir) -> Vec<(Box<[u8]>, u64)> {
+    fn settle_in_one(&mut self, key: NodeKey, mut dir: W::Dir) -> Vec<Box<[u8]>> {
         let deeper = self.goes_deeper(key);
         if deeper || self.books.get(key).is_some_and(|node| node.depth == 0) {
             self.watch_directory(key, &mut dir);
@@ -349,15 +312,15 @@ impl<W: World> Monitor<W> {
     }
 
     /// Lists the subdirectories, unless the link count says that there are none.
-    fn list_children(&mut self, key: NodeKey, dir: &mut W::Dir) -> Vec<(Box<[u8]>, u64)> {
+    fn list_children(&mut self, key: NodeKey, dir: &mut W::Dir) -> Vec<Box<[u8]>> {
         let mut children = Vec::new();
         let stat = self.world.stat(dir);
         if !stat.is_ok_and(|stat| stat.subdirectories.is_some_and(|count| count > 0)) {
             return children;
         }
-        let listed = self.world.list(dir, &mut |name, is_dir, id| {
+        let listed = self.world.list(dir, &mut |name, is_dir, _| {
             if is_dir {
-                children.push((name.into(), id));
+                children.push(name.into());
             }
         });
         if listed.is_err_and(|errno| !is_gone(errno)) {

@@ -21,7 +21,7 @@ use crate::{Confidence, LearnedFrom, Unseen, Values, world::World};
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     files: Vec<u64>,
-    pub(crate) children: Vec<(Box<[u8]>, u64)>,
+    pub(crate) children: Vec<Box<[u8]>>,
 }
 
 impl<W: World> Monitor<W> {
@@ -58,7 +58,7 @@ impl<W: World> Monitor<W> {
         let schemas = &mut self.schemas;
         let listed = self.world.list(dir, &mut |name, is_dir, id| {
             if is_dir {
-                listing.children.push((name.into(), id));
+                listing.children.push(name.into());
             } else if let Some(file) = schemas.meet(name) {
                 let at = usize::from(file);
                 listing.files.resize(listing.files.len().max(at + 1), 0);

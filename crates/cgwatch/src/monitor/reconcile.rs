@@ -1,6 +1,6 @@
 //! After notifications were lost: everything is compared anew.
 
-use super::{Monitor, arrivals::id_among, books::NodeKey, is_gone, names::Ahead};
+use super::{Monitor, books::NodeKey, is_gone, names::Ahead};
 use crate::{GapReason, LearnedFrom, world::World};
 
 /// So many cgroups are looked at between two drains, lest the queue fill again meanwhile.
@@ -82,16 +82,12 @@ impl<W: World> Monitor<W> {
                 }
             }
         }
-        let siblings = names.len();
         for (name, id) in names {
             let known = self.books.child(key, &name);
             if known.and_then(|child| self.books.get(child)).is_some_and(|node| node.id == id) {
                 continue;
             }
-            let Ok((handle, stat)) = self.world.open_child(dir, &name, id_among(siblings, id))
-            else {
-                continue;
-            };
+            let Ok((handle, stat)) = self.world.open_child(dir, &name) else { continue };
             if known.and_then(|child| self.books.get(child)).is_some_and(|n| n.id == stat.id) {
                 self.world.close(handle);
                 continue;

@@ -153,29 +153,14 @@ impl World for SimWorld {
         }
     }
 
-    fn open_child(
-        &mut self,
-        dir: &mut SimDir,
-        name: &[u8],
-        id: u64,
-    ) -> Result<(SimDir, Stat), Errno> {
-        let pin = match self.open_id(id) {
-            Some(pin) => pin?,
-            None => {
-                self.call();
-                self.pin(dir)?.pin(name).map_err(errno)?
-            }
-        };
-        let pin = directory(pin)?;
+    fn open_child(&mut self, dir: &mut SimDir, name: &[u8]) -> Result<(SimDir, Stat), Errno> {
+        self.call();
+        let pin = directory(self.pin(dir)?.pin(name).map_err(errno)?)?;
         Ok(self.opened(pin))
     }
 
     fn goes_by_id(&self) -> bool {
         self.by_id
-    }
-
-    fn spares_names(&self) -> bool {
-        self.by_id && self.announces()
     }
 
     fn stat(&mut self, dir: &mut SimDir) -> Result<Stat, Errno> {
