@@ -375,12 +375,12 @@ impl World for HostWorld {
     }
 
     fn now(&mut self) -> Time {
-        let ns = |clock| {
-            let time = clock_gettime(clock);
-            time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
-        };
-        let boot_ns = u64::try_from(ns(ClockId::Boottime)).unwrap_or(0);
-        Time { boot_ns, unix_ns: ns(ClockId::Realtime) }
+        let boot_ns = u64::try_from(clock_ns(ClockId::Boottime)).unwrap_or(0);
+        Time { boot_ns, unix_ns: clock_ns(ClockId::Realtime) }
+    }
+
+    fn busy_ns(&mut self) -> u64 {
+        u64::try_from(clock_ns(ClockId::ThreadCPUTime)).unwrap_or(0)
     }
 
     fn wait(&mut self, until: Option<u64>) -> Result<(), Errno> {
@@ -428,6 +428,11 @@ impl World for HostWorld {
     fn watch_limit(&mut self) -> WatchLimit {
         inotify_limit("watches")
     }
+}
+
+fn clock_ns(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock);
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }
 
 fn timespec(ns: u64) -> Timespec {

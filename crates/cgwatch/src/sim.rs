@@ -11,6 +11,7 @@
 //! that never happens is waiting: [`World::wait`] moves the virtual time.
 
 mod driver;
+mod late;
 mod superblock;
 mod verbs;
 
@@ -25,7 +26,7 @@ use kernfs::Pin;
 use rustix::io::Errno;
 
 pub use self::driver::Driver;
-use self::{driver::Nobody, superblock::SuperblockMark};
+use self::{driver::Nobody, late::Late, superblock::SuperblockMark};
 use crate::{Error, Options, Strategy, Watcher, used_names::UsedNames};
 
 /// A simulated hierarchy, as one watcher sees it: to test what uses this crate, without root, without
@@ -78,6 +79,7 @@ pub struct SimWorld {
     root: Option<Pin>,
     names: UsedNames,
     notifications: Vec<u8>,
+    late: Late,
     alarm_ns: u64,
     calls: u64,
 }
@@ -119,6 +121,7 @@ impl SimWorld {
             root: None,
             names: UsedNames::default(),
             notifications: Vec::new(),
+            late: Late::default(),
             alarm_ns: u64::MAX,
             calls: 0,
         }

@@ -275,6 +275,10 @@ pub trait World {
     /// The time.
     fn now(&mut self) -> Time;
 
+    /// How long this thread has kept a processor busy, in nanoseconds: time in which it was stopped,
+    /// or the machine was suspended, is not in it.
+    fn busy_ns(&mut self) -> u64;
+
     /// Waits until notifications are queued or `until` (boot time, nanoseconds) has come. `None`:
     /// for ever.
     fn wait(&mut self, until: Option<u64>) -> Result<(), Errno>;

@@ -382,6 +382,114 @@ fn what_an_heir_counted_that_is_gone_too_is_not_called_the_first_ones_alone() {
     }
 }
 
+/// A branch of three is born, its leaf counts and goes, and the rest goes after it. Of the leaf's death
+/// the kernel tells only then.
+#[derive(Clone)]
+struct Branch {
+    calls: Arc<AtomicU64>,
+    counts: u64,
+    goes: u64,
+    leaf: u64,
+    withheld: Option<u64>,
+}
+
+impl Branch {
+    const NEVER: u64 = u64::MAX;
+}
+
+impl Driver for Branch {
+    fn between_calls(&mut self, hierarchy: &Hierarchy) {
+        let calls = self.calls.load(Ordering::Relaxed);
+        if calls == Self::NEVER {
+            return;
+        }
+        self.calls.store(calls + 1, Ordering::Relaxed);
+        if calls == 0 {
+            for path in ["/services/top", "/services/top/middle", "/services/top/middle/leaf"] {
+                self.leaf = hierarchy.mkdir(path).unwrap();
+                if !path.ends_with("leaf") {
+                    let control = format!("{path}/cgroup.subtree_control");
+                    hierarchy.write(control, "+memory").unwrap();
+                }
+            }
+        }
+        if calls == self.counts {
+            hierarchy.count(self.leaf, Counted::MemoryHigh, 3).unwrap();
+            hierarchy.rmdir("/services/top/middle/leaf").unwrap();
+            self.withheld = Some(self.leaf);
+        }
+        if calls == self.goes {
+            self.withheld = None;
+            hierarchy.rmdir("/services/top/middle").unwrap();
+            hierarchy.rmdir("/services/top").unwrap();
+        }
+    }
+
+    fn withholds_death_of(&mut self) -> Option<u64> {
+        self.withheld
+    }
+
+    fn lets_list(&mut self) {
+        self.withheld = None;
+    }
+}
+
+/// One was listed, and gone when it was looked up; the record of its death came late. What it had
+/// counted was called its parent's own meanwhile, and for ever if that went, too.
+#[test]
+fn what_one_counted_whose_death_is_told_late_is_not_called_its_parents_own() {
+    let pairs = (20..80).flat_map(|counts| (1..50).map(move |later| (counts, counts + later)));
+    for (counts, goes) in pairs {
+        let hierarchy = services(Profile::Linux70);
+        let calls = Arc::new(AtomicU64::new(Branch::NEVER));
+        let branch = Branch { calls: Arc::clone(&calls), counts, goes, leaf: 0, withheld: None };
+        let world = world(&hierarchy).driven_by(branch);
+        let options = Options::new().strategy(Strategy::Fanotify);
+        let mut watcher = Watcher::simulated(world, options).unwrap();
+        watcher.add("/services".as_ref(), Depth::All).unwrap();
+        listen(&mut watcher);
+        calls.store(0, Ordering::Relaxed);
+        hierarchy.mkdir("/services/other").unwrap();
+        let mut events = listen(&mut watcher);
+        events.extend(listen(&mut watcher));
+        let told = |kind: &EventKind, path: &str| {
+            kind.cgroup().is_some_and(|cgroup| cgroup.path.as_bytes() == path.as_bytes())
+        };
+        if !events.iter().any(|event| told(&event.kind, "/top/middle/leaf")) {
+            continue; // then nobody else is known that could have counted
+        }
+        let own = events.iter().map(|event| match &event.kind {
+            EventKind::Changed { own: Some(own), .. } if told(&event.kind, "/top/middle") => {
+                own.get("high").unwrap_or(0)
+            }
+            _ => 0,
+        });
+        assert_eq!(own.sum::<i128>(), 0, "before calls {counts} and {goes}");
+    }
+}
+
+/// A process that was stopped in the midst of a slice of its sweep, or a machine that was suspended,
+/// took that for work, and rested a hundred times as long.
+#[test]
+fn a_sweep_that_was_stopped_goes_on() {
+    const SWEEP: Duration = Duration::from_millis(500);
+    for calls in 0.. {
+        let hierarchy = services(Profile::Linux70);
+        hierarchy.mkdir("/services/web").unwrap();
+        let options = Options::new().strategy(Strategy::Sweep).sweep_interval(SWEEP);
+        let mut watcher = watcher(world(&hierarchy), options, calls, |hierarchy| {
+            hierarchy.advance_to(hierarchy.now() + 3_600_000_000_000);
+        });
+        while watcher.wait(Some(2 * SWEEP)).unwrap().is_some() {}
+        if watcher.world().calls() <= calls {
+            return; // it makes no more calls
+        }
+        hierarchy.mkdir("/services/new").unwrap();
+        let told = watcher.wait(Some(3 * SWEEP)).unwrap();
+        assert!(told.is_some(), "stopped for an hour before call {calls}, it swept no more");
+    }
+}
+
 /// All that is told that was counted as `memory.events high`.
 fn sum_of_high(events: &[Event]) -> i128 {
     let told = |event: &Event| match &event.kind {

@@ -57,6 +57,8 @@ pub(crate) struct Mover {
     /// It is told of all there are.
     pub(crate) hears_of_all: bool,
     held: Vec<Held>,
+    /// The kernel has not told of the last removal yet.
+    withheld: Option<u64>,
     pub(crate) neighbour: Neighbour,
     /// How often each mount option was switched.
     pub(crate) switched: [u32; 2],
@@ -95,6 +97,7 @@ impl Mover {
             watched: HashSet::new(),
             hears_of_all: false,
             held: Vec::new(),
+            withheld: None,
             neighbour: Neighbour::new(),
             switched: [0; 2],
             moves: 0,
@@ -149,6 +152,7 @@ impl Mover {
     /// Something happens.
     pub(crate) fn act(&mut self, hierarchy: &Hierarchy) {
         self.acts += 1;
+        self.withheld = None;
         let at = self.any();
         if at == 0 {
             return; // `/top` is gone: nothing happens any more
@@ -261,6 +265,8 @@ impl Mover {
             written.push(format!("rmdir {path} {removed}"));
         }
         if removed {
+            let late = self.plan.tells_late && self.losses.bool();
+            self.withheld = late.then_some(self.made[at].id);
             self.made[at].alive = false;
             self.living.retain(|living| *living != at);
             if let Some(parent) = self.made[at].parent {

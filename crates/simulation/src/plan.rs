@@ -66,6 +66,8 @@ pub struct Plan {
     pub late: bool,
     /// Notifications of changes get lost.
     pub loses_changes: bool,
+    /// A cgroup is gone a while before the kernel tells of it.
+    pub tells_late: bool,
     /// The world moves while the monitor takes in what there is at the start.
     pub busy_start: bool,
     /// In the end everything is removed, the watched root too.
@@ -88,7 +90,8 @@ impl Plan {
     #[must_use]
     pub fn draw(profile: Profile, rng: &mut Rng) -> Self {
         // Apart, so that nothing else in a run depends on it.
-        let loses_changes = Rng::with_seed(!rng.get_seed()).u32(0..16) == 0;
+        let mut apart = Rng::with_seed(!rng.get_seed());
+        let (loses_changes, tells_late) = (apart.u32(0..16) == 0, apart.u32(0..3) == 0);
         let mut one_in = |n: u32| rng.u32(0..n) == 0;
         let sweeps = one_in(5);
         let (by_id, small_queue, few_watches) = (one_in(2), one_in(5), one_in(6));
@@ -129,6 +132,7 @@ impl Plan {
             reclaims,
             late,
             loses_changes,
+            tells_late,
             busy_start,
             ends,
             most_children: rng.usize(2..6),

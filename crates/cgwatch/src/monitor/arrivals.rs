@@ -136,10 +136,8 @@ impl<W: World> Monitor<W> {
         }
         let (unnamed, ahead) = match self.marked {
             true => {
-                // The record of its death will name it.
                 if found == Found::Nothing && known.is_none() {
-                    self.begin_kin(dir);
-                    self.deaths.note_vanished(dir);
+                    self.note_vanished(dir);
                 }
                 (0, Ahead::NO)
             }
@@ -160,6 +158,15 @@ impl<W: World> Monitor<W> {
         match found {
             Found::New => self.adopt(dir, name, handle, stat, ahead),
             _ => self.world.close(handle),
+        }
+    }
+
+    /// A child that nobody knew was gone when it was looked up. The record of its death will name it,
+    /// but may come late: what it counted is not called the directory's own until then.
+    pub(crate) fn note_vanished(&mut self, dir: NodeKey) {
+        self.begin_kin(dir);
+        if self.marked {
+            self.deaths.note_vanished(dir);
         }
     }
 
@@ -261,8 +268,13 @@ impl<W: World> Monitor<W> {
                 {
                     continue;
                 }
-                let Ok((child_dir, stat)) = self.world.open_child(&mut dir, &name) else {
-                    continue;
+                let (child_dir, stat) = match self.world.open_child(&mut dir, &name) {
+                    Ok(found) => found,
+                    Err(errno) if is_gone(errno) => {
+                        self.note_vanished(parent);
+                        continue;
+                    }
+                    Err(_) => continue,
                 };
                 let Some(child) = self.enter(parent, &name, stat, Ahead::LISTED) else {
                     self.world.close(child_dir);

@@ -231,12 +231,15 @@ impl<W: World> Monitor<W> {
         }
     }
 
-    /// A child that lacks a file may have had it for a while and have counted, which nobody read.
+    /// A child that lacks a file may have had it for a while and have counted, which nobody read. One
+    /// that was just found may have counted in another file than the one that was read.
     fn expect_strangers(&mut self, key: NodeKey) {
         let Some(node) = self.books.get(key) else { return };
+        let is_new = |child| self.books.get(child).is_some_and(|c| c.born_ns >= self.before_ns);
+        let found = self.books.children(key).any(is_new);
         let summed = self.schemas.files().filter(|file| self.has_twin(*file));
         let mut had = summed.filter(|file| node.present(*file).is_some());
-        if had.any(|file| self.misses_files(key, file))
+        if had.any(|file| found || self.misses_files(key, file))
             && let Some(node) = self.books.get_mut(key)
         {
             node.flags.had_stranger = true;

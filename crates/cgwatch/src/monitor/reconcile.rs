@@ -87,7 +87,14 @@ impl<W: World> Monitor<W> {
             if known.and_then(|child| self.books.get(child)).is_some_and(|node| node.id == id) {
                 continue;
             }
-            let Ok((handle, stat)) = self.world.open_child(dir, &name) else { continue };
+            let (handle, stat) = match self.world.open_child(dir, &name) {
+                Ok(found) => found,
+                Err(errno) if is_gone(errno) => {
+                    self.note_vanished(key);
+                    continue;
+                }
+                Err(_) => continue,
+            };
             if known.and_then(|child| self.books.get(child)).is_some_and(|n| n.id == stat.id) {
                 self.world.close(handle);
                 continue;

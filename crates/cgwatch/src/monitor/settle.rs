@@ -332,7 +332,7 @@ impl<W: World> Monitor<W> {
         if due.is_empty() {
             return;
         }
-        let began = self.world.now().boot_ns;
+        let began = self.world.busy_ns();
         if self.look_at_mount() {
             self.rebase_all();
         }
@@ -342,7 +342,7 @@ impl<W: World> Monitor<W> {
         if !self.hints.overflow {
             self.rests.retain(|key, _| !due.contains(key));
         }
-        self.audit_ns = self.world.now().boot_ns.saturating_sub(began);
+        self.audit_ns = self.world.busy_ns().saturating_sub(began);
     }
 
     /// Looks whether a mount option that changes the meaning of counters was switched.

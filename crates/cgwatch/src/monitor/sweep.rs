@@ -1,7 +1,8 @@
 //! The sweep: whatever notifications missed is found by reading everything from time to time.
 //!
 //! Paced: after each slice it rests so long that it takes at most 1 % of a CPU, even if a whole
-//! sweep then takes longer than its interval.
+//! sweep then takes longer than its interval. What counts is the processor's time: a process that was
+//! stopped in the midst of a slice need not rest for it.
 
 use super::{Monitor, books::NodeKey, names::Ahead};
 use crate::{Error, LearnedFrom, world::World};
@@ -59,19 +60,19 @@ impl<W: World> Monitor<W> {
             let depth = |key: &NodeKey| self.books.get(*key).map_or(0, |node| node.depth);
             self.sweep.left.sort_by_key(|key| std::cmp::Reverse(depth(key)));
         }
-        let began = self.world.now().boot_ns;
+        let began = self.world.busy_ns();
         let mut spent = 0;
         for _ in 0..SLICE_CGROUPS {
             let Some(key) = self.sweep.left.pop() else { break };
             if self.books.living(key).is_some() {
                 self.sweep_node(key);
             }
-            spent = self.world.now().boot_ns.saturating_sub(began);
+            spent = self.world.busy_ns().saturating_sub(began);
             if spent >= SLICE_NS {
                 break;
             }
         }
-        let now = began.saturating_add(spent);
+        let now = self.world.now().boot_ns;
         let rest = spent.saturating_mul(SHARE - 1);
         let interval = self.interval_ns();
         self.sweep.due_ns = if self.sweep.left.is_empty() {

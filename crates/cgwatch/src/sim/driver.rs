@@ -22,6 +22,15 @@ pub trait Driver: Send {
         false
     }
 
+    /// The id of a cgroup that the kernel has taken away and not told of yet, by fanotify: rmdir(2)
+    /// tells last, and a busy machine may do anything else before that.
+    fn withholds_death_of(&mut self) -> Option<u64> {
+        None
+    }
+
+    /// A directory is being listed. That waits until an rmdir(2) in it has told of the death.
+    fn lets_list(&mut self) {}
+
     /// When it wants to act next while the watcher waits (virtual time, nanoseconds). `None`: never.
     fn next_ns(&mut self) -> Option<u64> {
         None

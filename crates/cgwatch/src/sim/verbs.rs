@@ -177,6 +177,7 @@ impl World for SimWorld {
         dir: &mut SimDir,
         each: &mut dyn FnMut(&[u8], bool, u64),
     ) -> Result<(), Errno> {
+        self.driver.lets_list();
         self.call();
         for entry in self.pin(dir)?.entries().map_err(errno)? {
             each(&entry.name, entry.is_dir, entry.ino);
@@ -266,7 +267,9 @@ impl World for SimWorld {
             self.call();
         }
         if let Some(mark) = &self.mark {
-            mark.drain(&mut self.notifications, each)?;
+            let (late, withheld) = (&mut self.late, self.driver.withholds_death_of());
+            late.tell(withheld, each);
+            mark.drain(&mut self.notifications, &mut |told| late.pass(withheld, told, each))?;
         }
         loop {
             self.call();
@@ -296,6 +299,11 @@ impl World for SimWorld {
         Time { boot_ns, unix_ns: BOOT_UNIX_NS.saturating_add_unsigned(boot_ns) }
     }
 
+    /// A microsecond a call, whatever the time is.
+    fn busy_ns(&mut self) -> u64 {
+        self.calls.saturating_mul(1000)
+    }
+
     /// Moves the virtual time on. EDEADLK: nothing would ever happen any more.
     fn wait(&mut self, until: Option<u64>) -> Result<(), Errno> {
         let until = until.unwrap_or(u64::MAX).min(self.alarm_ns);
@@ -303,7 +311,8 @@ impl World for SimWorld {
             self.call();
             self.hierarchy.drain();
             let queued = self.inotify.as_ref().is_some_and(|inotify| inotify.queued() > 0)
-                || self.mark.as_ref().is_some_and(|mark| mark.queued() > 0);
+                || self.mark.as_ref().is_some_and(|mark| mark.queued() > 0)
+                || self.late.is_due(self.driver.withholds_death_of());
             if queued || self.hierarchy.now() >= until {
                 return Ok(());
             }

@@ -40,6 +40,16 @@ impl Driver for Shared {
         mover.plan.loses_changes && mover.losses.u32(0..3) == 0
     }
 
+    /// Until the world moves on, or stands still.
+    fn withholds_death_of(&mut self) -> Option<u64> {
+        let mover = self.lock();
+        mover.withheld.filter(|_| mover.moves > 0)
+    }
+
+    fn lets_list(&mut self) {
+        self.lock().withheld = None;
+    }
+
     fn watches_births_in(&mut self, directory: u64) {
         self.lock().watched.insert(directory);
     }
