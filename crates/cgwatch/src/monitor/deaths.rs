@@ -149,8 +149,14 @@ impl<W: World> Monitor<W> {
             return;
         };
         for death in self.hints.take_deaths_in(id) {
-            if !self.bury_known(&death) && self.goes_deeper(dir) && !self.taking_baseline {
+            if self.bury_known(&death) || !self.goes_deeper(dir) {
+                continue;
+            }
+            if !self.taking_baseline {
                 self.tell_unseen(dir, &death);
+            } else if let Some(node) = self.books.get_mut(dir) {
+                // It is not told, but may have counted since the directory's files were read.
+                node.flags.had_stranger = true;
             }
         }
     }
