@@ -91,6 +91,8 @@ pub(crate) struct Untold {
     pairs: usize,
     gap_queued: bool,
     reader_gap_queued: bool,
+    /// The first baseline was told.
+    based: bool,
 }
 
 impl Untold {
@@ -107,6 +109,7 @@ impl Untold {
         match &entry {
             Some(Entry::Gap(GapReason::Reader)) => self.reader_gap_queued = false,
             Some(Entry::Gap(_)) => self.gap_queued = false,
+            Some(Entry::Ready { .. }) => self.based = true,
             None if self.queue.capacity() > 1024 => self.queue.shrink_to_fit(),
             _ => {}
         }
@@ -253,7 +256,15 @@ impl Untold {
         }
     }
 
-    pub(crate) fn push_ready(&mut self, after_gap: bool) {
+    pub(crate) fn push_ready(&mut self, mut after_gap: bool) {
+        if after_gap && !self.based {
+            // A gap before the first baseline is complete ends with that.
+            let last = |is: fn(&Entry) -> bool| self.queue.iter().rposition(is);
+            let baseline = last(|entry| matches!(entry, Entry::Ready { after_gap: false }));
+            after_gap = baseline.is_none_or(|at| {
+                last(|entry| matches!(entry, Entry::Gap(_))).is_some_and(|gap| gap > at)
+            });
+        }
         if !after_gap {
             // Of several roots added together, one: when all that there is has been told.
             self.queue.retain(|entry| !matches!(entry, Entry::Ready { after_gap: false }));
