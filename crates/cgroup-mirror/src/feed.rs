@@ -115,8 +115,9 @@ impl Feed {
                 }
             }
             EventKind::Removed { cgroup, unseen, .. } => self.death(cgroup, unseen),
-            EventKind::Gap { reason, .. } => self.missed |= *reason == GapReason::QueueOverflow,
-            EventKind::Ready { after_gap: true, .. } if self.missed => {
+            // Several gaps may be told as one, by the reason of the first.
+            EventKind::Gap { reason, .. } => self.missed |= *reason != GapReason::Reader,
+            EventKind::Ready { .. } if self.missed => {
                 self.missed = false;
                 self.lives.values().for_each(Life::notify_all);
                 self.to_look_at.clear();

@@ -45,7 +45,7 @@ pub enum EventKind {
     Ready {
         /// How many cgroups are known.
         cgroups: u64,
-        /// It ends a gap.
+        /// It ends a gap, and no baseline. (A gap while the first baseline is taken ends with that.)
         after_gap: bool,
     },
     /// An event file holds other values than were last told.

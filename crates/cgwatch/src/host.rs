@@ -13,7 +13,7 @@
 //!   count becomes zero, for which the removal waits while somebody reads it (`kernfs_drain`), drops
 //!   the dentry too early, and the event is lost for good. So where it is allowed
 //!   (CAP_DAC_READ_SEARCH) control files are opened by their ids, as file handles, which looks up no
-//!   name; a listing gives the ids. So are directories that are known.
+//!   name; a listing gives the ids. Directories that are known are opened by theirs.
 //! * A directory that nobody has looked up yet and that is opened by its id counts as disconnected
 //!   until the kernel has found its name (`reconnect_path`). What others look up in it meanwhile counts
 //!   so too, for ever (`d_alloc_parallel`), and its dentry is dropped at once (`retain_dentry`): they
@@ -21,7 +21,7 @@
 //!   takes nothing away, since the removal of a directory never waits.
 //!
 //! Up to Linux 7.0 no removal is announced, so that there is nothing to hold back: files of known ids
-//! are read without their directory, and newborns are looked up by name. Whether a kernel announces
+//! are read without their directory. Whether a kernel announces
 //! removals cannot be tried without making a cgroup, so its release decides, until one is announced.
 
 mod kernel;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -389,6 +390,7 @@ struct Branch {
     calls: Arc<AtomicU64>,
     counts: u64,
     goes: u64,
+    middle: u64,
     leaf: u64,
     withheld: Option<u64>,
 }
@@ -406,7 +408,7 @@ impl Driver for Branch {
         self.calls.store(calls + 1, Ordering::Relaxed);
         if calls == 0 {
             for path in ["/services/top", "/services/top/middle", "/services/top/middle/leaf"] {
-                self.leaf = hierarchy.mkdir(path).unwrap();
+                self.middle = std::mem::replace(&mut self.leaf, hierarchy.mkdir(path).unwrap());
                 if !path.ends_with("leaf") {
                     let control = format!("{path}/cgroup.subtree_control");
                     hierarchy.write(control, "+memory").unwrap();
@@ -429,8 +431,10 @@ impl Driver for Branch {
         self.withheld
     }
 
-    fn lets_list(&mut self) {
-        self.withheld = None;
+    fn lets_list(&mut self, directory: u64) {
+        if directory == self.middle {
+            self.withheld = None;
+        }
     }
 }
 
@@ -439,10 +443,12 @@ impl Driver for Branch {
 #[test]
 fn what_one_counted_whose_death_is_told_late_is_not_called_its_parents_own() {
     let pairs = (20..80).flat_map(|counts| (1..50).map(move |later| (counts, counts + later)));
+    let mut known = 0;
     for (counts, goes) in pairs {
         let hierarchy = services(Profile::Linux70);
         let calls = Arc::new(AtomicU64::new(Branch::NEVER));
-        let branch = Branch { calls: Arc::clone(&calls), counts, goes, leaf: 0, withheld: None };
+        let branch =
+            Branch { calls: Arc::clone(&calls), counts, goes, middle: 0, leaf: 0, withheld: None };
         let world = world(&hierarchy).driven_by(branch);
         let options = Options::new().strategy(Strategy::Fanotify);
         let mut watcher = Watcher::simulated(world, options).unwrap();
@@ -458,6 +464,7 @@ fn what_one_counted_whose_death_is_told_late_is_not_called_its_parents_own() {
         if !events.iter().any(|event| told(&event.kind, "/top/middle/leaf")) {
             continue; // then nobody else is known that could have counted
         }
+        known += 1;
         let own = events.iter().map(|event| match &event.kind {
             EventKind::Changed { own: Some(own), .. } if told(&event.kind, "/top/middle") => {
                 own.get("high").unwrap_or(0)
@@ -465,6 +472,63 @@ fn what_one_counted_whose_death_is_told_late_is_not_called_its_parents_own() {
             _ => 0,
         });
         assert_eq!(own.sum::<i128>(), 0, "before calls {counts} and {goes}");
+    }
+    assert!(known > 1000, "the leaf was told only {known} times");
+}
+
+/// One that was listed in a newborn had been replaced when its name was looked up, and was told beside
+/// the one that bore its name (fanotify).
+#[test]
+fn of_one_path_one_is_told_at_a_time() {
+    for calls in 0.. {
+        let hierarchy = services(Profile::Linux70);
+        let begun = Arc::new(AtomicU64::new(Replaced::NEVER));
+        let world = world(&hierarchy).driven_by(Replaced(Arc::clone(&begun)));
+        let options = Options::new().strategy(Strategy::Fanotify);
+        let mut watcher = Watcher::simulated(world, options).unwrap();
+        watcher.add("/services".as_ref(), Depth::All).unwrap();
+        listen(&mut watcher);
+        for path in ["/services/top", "/services/top/a", "/services/top/b"] {
+            hierarchy.mkdir(path).unwrap();
+        }
+        begun.store(calls, Ordering::Relaxed);
+        let mut alive = BTreeMap::new();
+        for event in listen(&mut watcher) {
+            match event.kind {
+                EventKind::Appeared { cgroup, .. } => {
+                    let path = cgroup.path.to_string();
+                    let other = alive.insert(path.clone(), cgroup.n);
+                    assert_eq!(other, None, "{path}, before call {calls}");
+                }
+                EventKind::Removed { cgroup, .. } => {
+                    alive.remove(&cgroup.path.to_string());
+                }
+                _ => {}
+            }
+        }
+        if begun.load(Ordering::Relaxed) != Replaced::NEVER {
+            return; // it makes no more calls
+        }
+    }
+}
+
+/// Another takes the name of `/services/top/b` before the Nth call.
+struct Replaced(Arc<AtomicU64>);
+
+impl Replaced {
+    const NEVER: u64 = u64::MAX;
+}
+
+impl Driver for Replaced {
+    fn between_calls(&mut self, hierarchy: &Hierarchy) {
+        let left = self.0.load(Ordering::Relaxed);
+        if left == 0 {
+            hierarchy.rmdir("/services/top/b").unwrap();
+            hierarchy.mkdir("/services/top/b").unwrap();
+        }
+        if left != Self::NEVER {
+            self.0.store(left.wrapping_sub(1), Ordering::Relaxed);
+        }
     }
 }
 

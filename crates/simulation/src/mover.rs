@@ -57,8 +57,10 @@ pub(crate) struct Mover {
     /// It is told of all there are.
     pub(crate) hears_of_all: bool,
     held: Vec<Held>,
-    /// The kernel has not told of the last removal yet.
-    withheld: Option<u64>,
+    /// Which deaths are told late.
+    delays: Rng,
+    /// The one whose removal the kernel has not told of yet.
+    withheld: Option<usize>,
     pub(crate) neighbour: Neighbour,
     /// How often each mount option was switched.
     pub(crate) switched: [u32; 2],
@@ -88,6 +90,7 @@ impl Mover {
             was_populated: false,
         };
         let losses = Rng::with_seed(!rng.get_seed());
+        let delays = Rng::with_seed(rng.get_seed().rotate_left(32));
         let mut mover = Self {
             rng,
             losses,
@@ -97,6 +100,7 @@ impl Mover {
             watched: HashSet::new(),
             hears_of_all: false,
             held: Vec::new(),
+            delays,
             withheld: None,
             neighbour: Neighbour::new(),
             switched: [0; 2],
@@ -265,8 +269,8 @@ impl Mover {
             written.push(format!("rmdir {path} {removed}"));
         }
         if removed {
-            let late = self.plan.tells_late && self.losses.bool();
-            self.withheld = late.then_some(self.made[at].id);
+            let late = self.plan.tells_late && self.delays.bool();
+            self.withheld = late.then_some(at);
             self.made[at].alive = false;
             self.living.retain(|living| *living != at);
             if let Some(parent) = self.made[at].parent {

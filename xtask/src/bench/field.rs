@@ -20,6 +20,9 @@ use super::machine::{cgroups, compile, compile_file};
 use crate::workspace;
 use contenders::Contender;
 
+/// How the files begin that keep what was found in guests.
+const GUEST: &str = "guest-";
+
 /// Before whom, and how much of it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -103,10 +106,9 @@ pub(crate) fn task(options: &Options) -> Result<()> {
             keep(&of_guest(series), &found)?;
         }
     }
-    let guests = options.series.iter().map(|series| kept(&of_guest(series)));
-    let results = Results { native: kept("native.json")?, guests: guests.collect::<Result<_>>()? };
-    let text = table::render(&results)?;
+    let results = Results { native: kept("native.json")?, guests: kept_of_guests()? };
     let picture = plot::draw(&results.native)?;
+    let text = table::render(&results, picture.is_some())?;
     println!("{text}");
     let docs = options.keep.then(|| workspace::root().join("docs"));
     for folder in std::iter::once(scratch()).chain(docs) {
@@ -143,7 +145,16 @@ fn native(options: &Options, contenders: &[Contender]) -> Result<Native> {
 }
 
 fn of_guest(series: &str) -> String {
-    format!("guest-{series}.json")
+    format!("{GUEST}{series}.json")
+}
+
+/// What was found in guests, now or earlier.
+fn kept_of_guests() -> Result<Vec<Guest>> {
+    let entries = fs::read_dir(scratch())?.map(|entry| Ok(entry?.file_name().into_string()));
+    let names = entries.collect::<io::Result<Vec<_>>>()?.into_iter().flatten();
+    let mut names: Vec<String> = names.filter(|name| name.starts_with(GUEST)).collect();
+    names.sort_unstable();
+    names.iter().map(|name| kept(name)).collect()
 }
 
 fn keep(name: &str, found: &impl Serialize) -> Result<()> {

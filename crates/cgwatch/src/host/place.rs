@@ -44,14 +44,14 @@ impl Base {
         Some(open_by_handle_at(root.as_fd(), &handle, flags).map_err(|error| error.errno()))
     }
 
-    /// Opens the directory that has this id and this name or path. `None` as for [`Self::open_id`],
+    /// Opens the directory that has this id and this path. `None` as for [`Self::open_id`],
     /// and for [`Self::opens_by_id`].
     pub(super) fn open_directory_id(&self, id: u64, path: &[u8]) -> Option<Result<OwnedFd, Errno>> {
         if self.opens_by_id(id, path) { self.open_id(id, DIRECTORY) } else { None }
     }
 
-    /// The kernel finds the way from the id to a directory of this name or path, which may be looked
-    /// for by its id: it looks for its name and those above it, if nobody has looked them up yet or
+    /// The kernel finds the way from the id to a directory of this path, which may be looked for by
+    /// its id: it looks for its name and those above it, if nobody has looked them up yet or
     /// they were reclaimed, and has no room for longer ones than this (`exportfs_get_name`), which
     /// cgroupfs takes.
     pub(super) fn opens_by_id(&self, id: u64, path: &[u8]) -> bool {

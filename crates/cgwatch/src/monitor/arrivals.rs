@@ -161,12 +161,30 @@ impl<W: World> Monitor<W> {
         }
     }
 
+    /// Opens a child that was listed.
+    pub(crate) fn look_up(
+        &mut self,
+        key: NodeKey,
+        dir: &mut W::Dir,
+        name: &[u8],
+    ) -> Option<(W::Dir, Stat)> {
+        match self.world.open_child(dir, name) {
+            Ok(found) => return Some(found),
+            Err(errno) if is_gone(errno) => self.note_vanished(key),
+            Err(_) => self.books.set_unwatched(key, true), // a sweep must look
+        }
+        None
+    }
+
     /// A child that nobody knew was gone when it was looked up. The record of its death will name it,
-    /// but may come late: what it counted is not called the directory's own until then.
-    pub(crate) fn note_vanished(&mut self, dir: NodeKey) {
+    /// but may come late: until then what it counted is called neither the directory's own nor another
+    /// child's alone.
+    fn note_vanished(&mut self, dir: NodeKey) {
         self.begin_kin(dir);
         if self.marked {
             self.deaths.note_vanished(dir);
+        } else if let Some(node) = self.books.get_mut(dir) {
+            node.flags.had_stranger = true;
         }
     }
 
@@ -263,19 +281,19 @@ impl<W: World> Monitor<W> {
             let Ok(Some(mut dir)) = self.open(parent) else { continue };
             self.has_died_since(parent, 0);
             let mut met = false;
-            for name in names {
+            for (name, id) in names {
                 if self.books.living(parent).is_none() || self.books.child(parent, &name).is_some()
                 {
                     continue;
                 }
-                let (child_dir, stat) = match self.world.open_child(&mut dir, &name) {
-                    Ok(found) => found,
-                    Err(errno) if is_gone(errno) => {
-                        self.note_vanished(parent);
-                        continue;
-                    }
-                    Err(_) => continue,
+                let Some((child_dir, stat)) = self.look_up(parent, &mut dir, &name) else {
+                    continue;
                 };
+                // The one that was listed has died, and is told before the one that bears its name.
+                if stat.id != id && self.has_died_since(parent, stat.id) {
+                    self.world.close(child_dir);
+                    continue;
+                }
                 let Some(child) = self.enter(parent, &name, stat, Ahead::LISTED) else {
                     self.world.close(child_dir);
                     continue;
@@ -293,8 +311,8 @@ impl<W: World> Monitor<W> {
         }
     }
 
-    /// One step of [`Self::settle_in`]: gives the names of the children.
-    fn settle_in_one(&mut self, key: NodeKey, mut dir: W::Dir) -> Vec<Box<[u8]>> {
+    /// One step of [`Self::settle_in`]: gives the names of the children, and their ids.
+    fn settle_in_one(&mut self, key: NodeKey, mut dir: W::Dir) -> Vec<(Box<[u8]>, u64)> {
         let deeper = self.goes_deeper(key);
         if deeper || self.books.get(key).is_some_and(|node| node.depth == 0) {
             self.watch_directory(key, &mut dir);
@@ -324,15 +342,15 @@ impl<W: World> Monitor<W> {
     }
 
     /// Lists the subdirectories, unless the link count says that there are none.
-    fn list_children(&mut self, key: NodeKey, dir: &mut W::Dir) -> Vec<Box<[u8]>> {
+    fn list_children(&mut self, key: NodeKey, dir: &mut W::Dir) -> Vec<(Box<[u8]>, u64)> {
         let mut children = Vec::new();
         let stat = self.world.stat(dir);
         if !stat.is_ok_and(|stat| stat.subdirectories.is_some_and(|count| count > 0)) {
             return children;
         }
-        let listed = self.world.list(dir, &mut |name, is_dir, _| {
+        let listed = self.world.list(dir, &mut |name, is_dir, id| {
             if is_dir {
-                children.push(name.into());
+                children.push((name.into(), id));
             }
         });
         if listed.is_err_and(|errno| !is_gone(errno)) {

@@ -36,11 +36,20 @@ impl Deaths {
     pub(crate) fn age(&mut self) {
         self.due.swap(0, 1);
         self.due[0] = Set::default();
+        self.vanished = Set::default();
     }
 
     /// Records were lost.
     pub(crate) fn forget_strays(&mut self) {
         self.strays.clear();
+    }
+
+    /// One that died needs no look any more.
+    fn expect(&mut self, key: NodeKey, id: u64) {
+        self.vanished.swap_remove(&key);
+        if id != 0 {
+            self.due[0].insert(id);
+        }
     }
 
     pub(crate) fn note_vanished(&mut self, dir: NodeKey) {
@@ -204,9 +213,8 @@ impl<W: World> Monitor<W> {
 
     /// A death is being told; its record may not have been read yet.
     pub(crate) fn expect_death(&mut self, key: NodeKey) {
-        let id = self.books.get(key).map_or(0, |node| node.id);
-        if self.marked && id != 0 {
-            self.deaths.due[0].insert(id);
+        if self.marked {
+            self.deaths.expect(key, self.books.get(key).map_or(0, |node| node.id));
         }
     }
 }

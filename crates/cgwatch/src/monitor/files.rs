@@ -17,11 +17,11 @@ use super::{
 use crate::{Confidence, LearnedFrom, Unseen, Values, world::World};
 
 /// What a directory holds: the ids of its event files by their number (0: it is not there), and
-/// its subdirectories.
+/// its subdirectories with theirs.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     files: Vec<u64>,
-    pub(crate) children: Vec<Box<[u8]>>,
+    pub(crate) children: Vec<(Box<[u8]>, u64)>,
 }
 
 impl<W: World> Monitor<W> {
@@ -58,7 +58,7 @@ impl<W: World> Monitor<W> {
         let schemas = &mut self.schemas;
         let listed = self.world.list(dir, &mut |name, is_dir, id| {
             if is_dir {
-                listing.children.push(name.into());
+                listing.children.push((name.into(), id));
             } else if let Some(file) = schemas.meet(name) {
                 let at = usize::from(file);
                 listing.files.resize(listing.files.len().max(at + 1), 0);

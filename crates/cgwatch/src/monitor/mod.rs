@@ -94,7 +94,7 @@ pub(crate) struct Monitor<W: World> {
     mount_switched: bool,
     host_kills: Option<u64>,
     told_kills: u64,
-    /// How long the last look at unaccounted rests took.
+    /// How much of a processor's time the last look at unaccounted rests took.
     audit_ns: u64,
     sweep: Sweep,
     /// What the world's alarm is set to.

@@ -87,14 +87,7 @@ impl<W: World> Monitor<W> {
             if known.and_then(|child| self.books.get(child)).is_some_and(|node| node.id == id) {
                 continue;
             }
-            let (handle, stat) = match self.world.open_child(dir, &name) {
-                Ok(found) => found,
-                Err(errno) if is_gone(errno) => {
-                    self.note_vanished(key);
-                    continue;
-                }
-                Err(_) => continue,
-            };
+            let Some((handle, stat)) = self.look_up(key, dir, &name) else { continue };
             if known.and_then(|child| self.books.get(child)).is_some_and(|n| n.id == stat.id) {
                 self.world.close(handle);
                 continue;

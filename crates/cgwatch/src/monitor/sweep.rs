@@ -7,7 +7,7 @@
 use super::{Monitor, books::NodeKey, names::Ahead};
 use crate::{Error, LearnedFrom, world::World};
 
-/// A slice ends after so many cgroups or so much time.
+/// A slice ends after so many cgroups or so much of a processor's time.
 const SLICE_CGROUPS: usize = 64;
 const SLICE_NS: u64 = 2_000_000;
 /// Of so many nanoseconds, the sweep may use one.

@@ -109,7 +109,7 @@ impl Untold {
         match &entry {
             Some(Entry::Gap(GapReason::Reader)) => self.reader_gap_queued = false,
             Some(Entry::Gap(_)) => self.gap_queued = false,
-            Some(Entry::Ready { .. }) => self.based = true,
+            Some(Entry::Ready { after_gap: false }) => self.based = true,
             None if self.queue.capacity() > 1024 => self.queue.shrink_to_fit(),
             _ => {}
         }

@@ -28,8 +28,12 @@ pub trait Driver: Send {
         None
     }
 
-    /// A directory is being listed. That waits until an rmdir(2) in it has told of the death.
-    fn lets_list(&mut self) {}
+    /// The directory with this id is being listed. That waits until an rmdir(2) in it has told of the
+    /// death, for it holds the directory's lock. Who looks up the name need not wait: it says that
+    /// there is nothing before it is told (`d_delete_notify`).
+    fn lets_list(&mut self, directory: u64) {
+        let _ = directory;
+    }
 
     /// When it wants to act next while the watcher waits (virtual time, nanoseconds). `None`: never.
     fn next_ns(&mut self) -> Option<u64> {

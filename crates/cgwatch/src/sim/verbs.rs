@@ -177,7 +177,7 @@ impl World for SimWorld {
         dir: &mut SimDir,
         each: &mut dyn FnMut(&[u8], bool, u64),
     ) -> Result<(), Errno> {
-        self.driver.lets_list();
+        self.driver.lets_list(dir.id);
         self.call();
         for entry in self.pin(dir)?.entries().map_err(errno)? {
             each(&entry.name, entry.is_dir, entry.ino);

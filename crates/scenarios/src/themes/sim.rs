@@ -186,9 +186,10 @@ mod tests {
             let mut draw = Draw::new(seed ^ (n << 32), kind.controllers, swap > 0);
             for _ in 0..STEPS {
                 let step = draw.step(&simulated);
-                let _ = simulated.act(&step).unwrap();
-                if let Step::Write(path, _) = &step
+                let done = simulated.act(&step).unwrap();
+                if let Step::Write(path, text) = &step
                     && let Some(cgroup) = path.strip_suffix("/memory.high")
+                    && (done, *text) == (Ok(()), "32505856")
                     && simulated.is_over_high(simulated.id(cgroup))
                 {
                     reached.insert("memory.high below what is used".to_owned());

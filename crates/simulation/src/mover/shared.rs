@@ -43,11 +43,16 @@ impl Driver for Shared {
     /// Until the world moves on, or stands still.
     fn withholds_death_of(&mut self) -> Option<u64> {
         let mover = self.lock();
-        mover.withheld.filter(|_| mover.moves > 0)
+        mover.withheld.filter(|_| mover.moves > 0).map(|at| mover.made[at].id)
     }
 
-    fn lets_list(&mut self) {
-        self.lock().withheld = None;
+    fn lets_list(&mut self, directory: u64) {
+        let mut mover = self.lock();
+        let id = |at: usize| mover.made[at].id;
+        let withheld = mover.withheld.and_then(|at| mover.made[at].parent);
+        if withheld.is_some_and(|parent| id(parent) == directory) {
+            mover.withheld = None;
+        }
     }
 
     fn watches_births_in(&mut self, directory: u64) {

@@ -35,12 +35,15 @@ pub(super) fn line(entry: &Entry) -> String {
     }
 }
 
-pub(super) fn render(results: &Results) -> Result<String> {
+/// With a line for the picture, if there is one.
+pub(super) fn render(results: &Results, has_picture: bool) -> Result<String> {
     let mut text = String::new();
     text.push_str(include_str!("preface.md"));
     let Native { date, machine, .. } = &results.native;
     writeln!(text, "\nMeasured on {date} on {machine}.\n")?;
-    writeln!(text, "![processor time and lost removals](field.svg)\n")?;
+    if has_picture {
+        writeln!(text, "![processor time and lost removals](field.svg)\n")?;
+    }
     writeln!(text, "| rival | what it is | waits for the kernel |\n|---|---|---|")?;
     for (name, what, event_driven) in contenders::described() {
         writeln!(text, "| {name} | {what} | {} |", if event_driven { "yes" } else { "no" })?;
