@@ -21,8 +21,8 @@
 //!   takes nothing away, since the removal of a directory never waits.
 //!
 //! Up to Linux 7.0 no removal is announced, so that there is nothing to hold back: files of known ids
-//! are read without their directory. Whether a kernel announces
-//! removals cannot be tried without making a cgroup, so its release decides, until one is announced.
+//! are read without their directory. Whether a kernel announces removals cannot be tried without
+//! making a cgroup, so its release decides, until one is announced.
 
 mod kernel;
 mod place;

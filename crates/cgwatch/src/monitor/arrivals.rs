@@ -129,10 +129,8 @@ impl<W: World> Monitor<W> {
         if records.begin_with_death() && !told {
             self.note_stranger(dir);
         }
-        if ahead.may_hide_one(records)
-            && let Some(node) = self.books.get_mut(dir)
-        {
-            node.flags.had_stranger = true;
+        if ahead.may_hide_one(records) {
+            self.books.note_stranger(dir);
         }
         let (unnamed, ahead) = match self.marked {
             true => {
@@ -183,16 +181,16 @@ impl<W: World> Monitor<W> {
         self.begin_kin(dir);
         if self.marked {
             self.deaths.note_vanished(dir);
-        } else if let Some(node) = self.books.get_mut(dir) {
-            node.flags.had_stranger = true;
+        } else {
+            self.books.note_stranger(dir);
         }
     }
 
     /// One died in a directory of which nothing was ever told. If that was just found, it may have been
     /// born before the watch was set, and have counted since.
     fn note_stranger(&mut self, dir: NodeKey) {
-        if let Some(node) = self.books.get_mut(dir) {
-            node.flags.had_stranger |= node.born_ns >= self.before_ns;
+        if self.books.get(dir).is_some_and(|node| node.born_ns >= self.before_ns) {
+            self.books.note_stranger(dir);
         }
     }
 

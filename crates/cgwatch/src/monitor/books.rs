@@ -336,6 +336,13 @@ impl Books {
         }
     }
 
+    /// A child that nobody knows may have counted in it.
+    pub(crate) fn note_stranger(&mut self, key: NodeKey) {
+        if let Some(node) = self.nodes.get_mut(key) {
+            node.flags.had_stranger = true;
+        }
+    }
+
     pub(crate) fn watch(&mut self, wd: Wd, on: Watched) {
         self.watches.insert(wd, on);
     }

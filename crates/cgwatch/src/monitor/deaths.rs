@@ -161,11 +161,11 @@ impl<W: World> Monitor<W> {
             if self.bury_known(&death) || !self.goes_deeper(dir) {
                 continue;
             }
-            if !self.taking_baseline {
-                self.tell_unseen(dir, &death);
-            } else if let Some(node) = self.books.get_mut(dir) {
+            if self.taking_baseline {
                 // It is not told, but may have counted since the directory's files were read.
-                node.flags.had_stranger = true;
+                self.books.note_stranger(dir);
+            } else {
+                self.tell_unseen(dir, &death);
             }
         }
     }

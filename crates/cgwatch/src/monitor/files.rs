@@ -134,9 +134,8 @@ impl<W: World> Monitor<W> {
         }
         if settled {
             // What it shows is its baseline, but its parent may count it only now.
-            let counted_in = parent.filter(|_| total_counted);
-            if let Some(parent) = counted_in.and_then(|key| self.books.get_mut(key)) {
-                parent.flags.had_stranger = true;
+            if let Some(parent) = parent.filter(|_| total_counted) {
+                self.books.note_stranger(parent);
             }
             let told = ToldFile { file, schema, total, own: None, added: true, lost: None };
             self.untold.told_mut(key).files.push(told);
@@ -239,10 +238,8 @@ impl<W: World> Monitor<W> {
         let found = self.books.children(key).any(is_new);
         let summed = self.schemas.files().filter(|file| self.has_twin(*file));
         let mut had = summed.filter(|file| node.present(*file).is_some());
-        if had.any(|file| found || self.misses_files(key, file))
-            && let Some(node) = self.books.get_mut(key)
-        {
-            node.flags.had_stranger = true;
+        if had.any(|file| found || self.misses_files(key, file)) {
+            self.books.note_stranger(key);
         }
     }
 
@@ -278,9 +275,9 @@ impl<W: World> Monitor<W> {
         let all: Vec<FileId> = self.schemas.files().collect();
         self.read_files(key, dir, &all, learned_from);
         self.add_files(key, dir);
-        if let Some(node) = self.books.get_mut(key).filter(|node| !had_watch && node.wd.is_some()) {
+        if !had_watch && self.books.get(key).is_some_and(|node| node.wd.is_some()) {
             // Who was born before the watch was set is told of by nobody, and may be gone.
-            node.flags.had_stranger = true;
+            self.books.note_stranger(key);
             self.compare_children(key, Ahead::LISTED, learned_from);
         }
     }

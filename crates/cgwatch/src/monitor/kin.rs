@@ -153,9 +153,7 @@ impl<W: World> Monitor<W> {
             *accounted -= open[at];
         }
         if open.iter().any(|amount| *amount != 0) {
-            if let Some(node) = self.books.get_mut(key) {
-                node.flags.had_stranger = true;
-            }
+            self.books.note_stranger(key);
             self.touched.insert(key);
             self.count(Some(account), file, (schema, &[]), (schema, &open));
         }
