@@ -3,11 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::{fs, path::PathBuf, time::Duration};
+mod own;
+
+use std::{fs, path::Path, time::Duration};
 
 use allocation_counter::measure;
-use cgwatch::{Depth, Event, EventKind, Mount, Options, Watcher};
+use cgwatch::{Depth, Event, EventKind, Options, Watcher};
 use rustix::event::{PollFd, PollFlags, poll};
+
+use self::own::Own;
 
 /// Buffers grow in the first of them.
 const WARMING: usize = 20;
@@ -19,48 +23,28 @@ const CHANGE: u64 = 5;
 const HOUR: Duration = Duration::from_secs(3600);
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
 
-/// A cgroup of this test's own in one that nobody else knows, both removed with it.
-struct Own(PathBuf);
-
-impl Own {
-    /// `None`, with the reason printed, if none can be made here.
-    fn new() -> Option<Self> {
-        let mount = Mount::all().unwrap().into_iter().next();
-        let parent =
-            mount.map(|m| m.point.join(format!("cgwatch-allocations-{}", std::process::id())));
-        let own = parent.map(|parent| Self(parent.join("own")));
-        let own = own.filter(|own| fs::create_dir_all(&own.0).is_ok());
-        if own.is_none() {
-            assert!(std::env::var_os("CI").is_none(), "no hierarchy to write in");
-            println!("skipped: no cgroup v2 hierarchy that can be written");
-        }
-        own
-    }
-
-    fn freeze(&self, frozen: bool) {
-        fs::write(self.0.join("cgroup.freeze"), if frozen { "1" } else { "0" }).unwrap();
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-        let _ = self.0.parent().map(fs::remove_dir);
-    }
+fn freeze(cgroup: &Path, frozen: bool) {
+    fs::write(cgroup.join("cgroup.freeze"), if frozen { "1" } else { "0" }).unwrap();
 }
 
 #[test]
 fn a_wake_up_takes_no_memory() {
-    let Some(own) = Own::new() else { return };
+    let Some(own) = Own::new("allocations") else {
+        assert!(std::env::var_os("CI").is_none(), "no hierarchy to write in");
+        return;
+    };
+    // In one that nobody else knows: a birth beside it would wake the watcher, too.
+    let cgroup = own.path().join("watched");
+    fs::create_dir(&cgroup).unwrap();
     let mut watcher = Watcher::new(Options::new().sweep_interval(HOUR)).unwrap();
-    watcher.add(&own.0, Depth::All).unwrap();
+    watcher.add(&cgroup, Depth::All).unwrap();
     while !matches!(next(&mut watcher).kind, EventKind::Ready { .. }) {}
 
     for round in 0..WARMING + ROUNDS {
         let mut told = None;
         // There and back before it is read: a wake-up that has nothing to tell.
-        own.freeze(true);
-        own.freeze(false);
+        freeze(&cgroup, true);
+        freeze(&cgroup, false);
         await_wake_up(&watcher);
         let taken = measure(|| told = watcher.next().unwrap());
         assert_eq!(told, None);
@@ -68,7 +52,7 @@ fn a_wake_up_takes_no_memory() {
     }
     for round in 0..WARMING + ROUNDS {
         let mut told = None;
-        own.freeze(round % 2 == 0);
+        freeze(&cgroup, round % 2 == 0);
         let taken = measure(|| told = watcher.wait(PATIENCE).unwrap());
         let kind = told.unwrap().kind;
         assert!(matches!(kind, EventKind::Changed { .. }), "{kind:?}");

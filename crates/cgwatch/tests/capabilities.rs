@@ -3,45 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic, in its helpers too")]
 
-use std::{
-    cell::Cell,
-    fs,
-    path::{Path, PathBuf},
-};
+mod own;
 
-use cgwatch::{Answer, Capabilities, Error, Mount, Probe};
+use std::{cell::Cell, fs, path::Path};
 
-/// A cgroup of the test's own, removed at the end.
-struct Parent(PathBuf);
+use cgwatch::{Answer, Capabilities, Error, Probe};
 
-impl Parent {
-    /// `None`, with the reason printed, if none can be made here.
-    fn new(test: &str) -> Option<Self> {
-        let mounts = Mount::all().unwrap();
-        let Some(mount) = mounts.first() else {
-            println!("skipped: no cgroup v2 hierarchy is mounted");
-            return None;
-        };
-        let path = mount.point.join(format!("cgwatch-test-{test}-{}", std::process::id()));
-        match fs::create_dir(&path) {
-            Ok(()) => Some(Self(path)),
-            Err(error) => {
-                println!("skipped: cannot create {}: {error}", path.display());
-                None
-            }
-        }
-    }
+use self::own::Own;
 
-    fn children(&self) -> usize {
-        let entries = fs::read_dir(&self.0).unwrap().flatten();
-        entries.filter(|entry| entry.file_type().unwrap().is_dir()).count()
-    }
-}
-
-impl Drop for Parent {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
+fn children(own: &Own) -> usize {
+    let entries = fs::read_dir(own.path()).unwrap().flatten();
+    entries.filter(|entry| entry.file_type().unwrap().is_dir()).count()
 }
 
 fn answer(capabilities: &Capabilities, name: &str) -> Answer {
@@ -50,11 +22,11 @@ fn answer(capabilities: &Capabilities, name: &str) -> Answer {
 
 #[test]
 fn a_probe_decides_and_leaves_nothing() {
-    let Some(parent) = Parent::new("probe") else { return };
-    let mut capabilities = Capabilities::learn(&parent.0);
+    let Some(own) = Own::new("probe") else { return };
+    let mut capabilities = Capabilities::learn(own.path());
     assert_eq!(answer(&capabilities, "inotify"), Answer::Yes);
     assert_eq!(answer(&capabilities, "removal-at-parent"), Answer::Unknown);
-    capabilities.probe(&parent.0, Probe::Plain, &|| true).unwrap();
+    capabilities.probe(own.path(), Probe::Plain, &|| true).unwrap();
     for capability in capabilities.iter() {
         println!("{} {:?}: {}", capability.name, capability.answer, capability.evidence);
         assert!(!capability.evidence.is_empty());
@@ -63,18 +35,18 @@ fn a_probe_decides_and_leaves_nothing() {
     assert_eq!(answer(&capabilities, "removal-at-parent"), Answer::Yes);
     assert_ne!(answer(&capabilities, "removal-at-file"), Answer::Unknown);
     assert_ne!(answer(&capabilities, "removal-at-file-held-open"), Answer::Unknown);
-    assert_eq!(parent.children(), 0);
+    assert_eq!(children(&own), 0);
 }
 
 #[test]
 fn an_interrupted_probe_leaves_nothing() {
-    let Some(parent) = Parent::new("interrupted") else { return };
+    let Some(own) = Own::new("interrupted") else { return };
     for steps in 0..4 {
         let asked = Cell::new(0);
         let keep_going = || asked.replace(asked.get() + 1) < steps;
-        let mut capabilities = Capabilities::learn(&parent.0);
-        capabilities.probe(&parent.0, Probe::Plain, &keep_going).unwrap();
-        assert_eq!(parent.children(), 0);
+        let mut capabilities = Capabilities::learn(own.path());
+        capabilities.probe(own.path(), Probe::Plain, &keep_going).unwrap();
+        assert_eq!(children(&own), 0);
     }
 }
 

@@ -16,7 +16,8 @@ mod told;
 mod watched;
 
 use std::{
-    env, fs,
+    env, fmt, fs,
+    io::{self, Write as _},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -73,22 +74,23 @@ impl Soak {
                 return ExitCode::FAILURE;
             }
         };
+        // Nobody may be left to hear the last line.
         match self.soak(&environment, &interrupt) {
             Ok(()) => ExitCode::SUCCESS,
             // Whatever broke then did so because all that it drives was told to end, too.
             Err(_) if interrupt.came() => {
-                println!("interrupted; nothing of it is left");
+                let _ = say(format_args!("interrupted; nothing of it is left"));
                 ExitCode::from(INTERRUPTED)
             }
             Err(failure) => {
-                println!("broken with --seed {}: {failure}", self.seed);
+                let _ = say(format_args!("broken with --seed {}: {failure}", self.seed));
                 ExitCode::FAILURE
             }
         }
     }
 
     fn soak(self, environment: &Environment, interrupt: &Interrupt) -> Result<(), Failure> {
-        println!("soak of {} minutes, --seed {}", self.minutes, self.seed);
+        say(format_args!("soak of {} minutes, --seed {}", self.minutes, self.seed))?;
         apart()?;
         tree::fell_orphans(environment);
         let _offer = Offer::new(environment)?;
@@ -121,17 +123,22 @@ impl Soak {
             };
             let (new, dead, alive) = load.count();
             (born, died) = (born + new, died + dead);
-            println!("{minute:4}: {new} born, {dead} died, {alive} live | {}", lines.join(" | "));
+            let lines = lines.join(" | ");
+            say(format_args!("{minute:4}: {new} born, {dead} died, {alive} live | {lines}"))?;
             tree.forget_the_dead();
         }
         let counted = tree.root().count(FILE, KEY)?;
-        println!(
+        say(format_args!(
             "held: {} minutes, judged {minute} times, --seed {}: {born} born, {died} died, {counted} \
              counted",
             self.minutes, self.seed
-        );
-        Ok(())
+        ))
     }
+}
+
+/// To who started it; ends it if he is gone.
+fn say(line: fmt::Arguments<'_>) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{line}").map_err(Failure::driver("write", "the standard output"))
 }
 
 /// All comes to rest, and each watcher is held to what it told; a line of each.
