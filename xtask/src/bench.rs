@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what things cost, each measured beside what it is held against. Nothing
 //! here fails because something was slow.
 
+mod fairness;
 mod field;
 mod machine;
 mod monitor;
@@ -17,6 +18,8 @@ use crate::process;
 /// What to measure.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Benchmark {
+    /// How late a victim's births and deaths are told while another owner rages.
+    Fairness(fairness::Options),
     /// cgwatch and every rival before the same script, in one run.
     Field(field::Options),
     /// The monitor, beside a C loop that follows the same protocol on the same stream.
@@ -58,11 +61,13 @@ pub(crate) enum Benchmark {
 }
 
 pub(crate) fn task(benchmark: &Benchmark) -> Result<ExitCode> {
-    // What `field` measures are other programs.
-    if cfg!(debug_assertions) && !matches!(benchmark, Benchmark::Field(_)) {
+    // What these measure are other programs.
+    let others = matches!(benchmark, Benchmark::Fairness(_) | Benchmark::Field(_));
+    if cfg!(debug_assertions) && !others {
         return optimized();
     }
     match benchmark {
+        Benchmark::Fairness(options) => fairness::task(options)?,
         Benchmark::Field(options) => field::task(options)?,
         Benchmark::Monitor(options) => monitor::task(options)?,
         Benchmark::MonitorSubject { root, fanotify } => monitor::subject(root, *fanotify)?,

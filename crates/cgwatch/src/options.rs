@@ -63,6 +63,10 @@ pub struct Options {
     /// How many births may wait together with their deaths to be told, beyond the number of living
     /// cgroups, before they are withheld and counted in a `gap`.
     pub untold_pairs: usize,
+    /// How many files are read before the kernel's queue is drained again, and how many cgroups that
+    /// wait side by side are a crowd. While no more wait than this all are read at once; else subtrees
+    /// take turns.
+    pub batch: usize,
     /// Notifications that no difference explains are told, too
     /// ([`EventKind::Touched`](crate::EventKind::Touched)).
     pub touches: bool,
@@ -81,6 +85,7 @@ impl Options {
             sweep_interval: Duration::from_secs(30),
             filter: Filter::default(),
             untold_pairs: 4096,
+            batch: 256,
             touches: false,
         }
     }
@@ -117,6 +122,13 @@ impl Options {
     #[must_use]
     pub fn untold_pairs(mut self, pairs: usize) -> Self {
         self.untold_pairs = pairs;
+        self
+    }
+
+    /// Sets [`Options::batch`]; at least 1.
+    #[must_use]
+    pub fn batch(mut self, files: usize) -> Self {
+        self.batch = files.max(1);
         self
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use cgroup_sim::Hierarchy;
-use cgwatch::{Event, EventKind, SimWorld, Strategy, Watcher};
+use cgwatch::{Event, EventKind, Options, SimWorld, Strategy, Watcher};
 use contract::Breach;
 use fastrand::Rng;
 use kernfs::Profile;
@@ -24,6 +24,8 @@ use crate::{
 /// After this long nothing is held back any more, neither by the rate limit of notifications (10 ms)
 /// nor by the monitor, which calls a remainder late then.
 const HELD_BACK_NS: u64 = 100_000_000;
+/// Where a batch holds little, nearly all is a crowd, in which a cgroup is read once a second.
+const PACED_NS: u64 = 1_300_000_000;
 /// Two sweeps of any plan.
 const TWO_SWEEPS_NS: u64 = 70_000_000_000;
 
@@ -60,8 +62,20 @@ pub(crate) struct Course {
 /// # Errors
 /// The first breach of the contract.
 pub fn run(profile: Profile, seed: u64) -> Result<Tally, Failure> {
+    run_changed(profile, seed, |_| {})
+}
+
+/// Runs one seed with a plan that is not quite its own.
+///
+/// # Errors
+/// The first breach of the contract.
+pub(crate) fn run_changed(
+    profile: Profile,
+    seed: u64,
+    change: impl Fn(&mut Plan),
+) -> Result<Tally, Failure> {
     let done = catch_unwind(AssertUnwindSafe(|| {
-        let mut course = Course::start(profile, seed, false)?;
+        let mut course = Course::start(profile, seed, false, &change)?;
         course.finish()?;
         Ok(Tally::of(&course))
     }));
@@ -81,7 +95,7 @@ pub fn run(profile: Profile, seed: u64) -> Result<Tally, Failure> {
 #[must_use]
 pub fn trace(profile: Profile, seed: u64) -> String {
     let mut text = String::new();
-    let mut course = match Course::start(profile, seed, true) {
+    let mut course = match Course::start(profile, seed, true, |_| {}) {
         Ok(course) => course,
         Err(breach) => return breach.to_string(),
     };
@@ -111,9 +125,15 @@ fn broken(what: impl fmt::Display) -> Breach {
 
 impl Course {
     /// The world as the plan wants it, with a history, and a watcher of it.
-    fn start(profile: Profile, seed: u64, keep_journal: bool) -> Result<Self, Breach> {
+    fn start(
+        profile: Profile,
+        seed: u64,
+        keep_journal: bool,
+        change: impl Fn(&mut Plan),
+    ) -> Result<Self, Breach> {
         let mut rng = Rng::with_seed(seed);
-        let plan = Plan::draw(profile, &mut rng);
+        let mut plan = Plan::draw(profile, &mut rng);
+        change(&mut plan);
         let hierarchy = Arc::new(Hierarchy::new(plan.hierarchy()));
         hierarchy.advance_to(1_000_000_000);
         let mut mover = Mover::new(rng, &plan, &hierarchy, keep_journal);
@@ -248,15 +268,17 @@ impl Course {
             mover.let_go();
         }
         let began = self.hierarchy.now();
+        let paced = self.plan.batch < Options::new().batch;
+        let held_back = if paced { PACED_NS } else { HELD_BACK_NS };
         let mut judged = false;
         let mut now = began;
         while now < began + TWO_SWEEPS_NS {
             // Densely at first, then a step a second.
-            now += if now < began + HELD_BACK_NS { 10_000_000 } else { 1_000_000_000 };
+            now += if now < began + held_back { 10_000_000 } else { 1_000_000_000 };
             self.hierarchy.advance_to(now);
             self.hierarchy.drain();
             self.take()?;
-            if !judged && now >= began + HELD_BACK_NS {
+            if !judged && now >= began + held_back {
                 judged = true;
                 if self.plan.is_announced() {
                     verdict::at_rest(self)?;

@@ -48,6 +48,8 @@ pub struct Plan {
     pub sweep: Duration,
     /// In most rounds nobody takes events.
     pub slow_reader: bool,
+    /// Readings between two drains; while more wait, subtrees take turns.
+    pub batch: usize,
     /// Births that may wait with their deaths.
     pub untold_pairs: usize,
     /// Controllers come and go.
@@ -92,6 +94,7 @@ impl Plan {
         // Apart, so that nothing else in a run depends on it.
         let mut apart = Rng::with_seed(!rng.get_seed());
         let (loses_changes, tells_late) = (apart.u32(0..16) == 0, apart.u32(0..3) == 0);
+        let batch = [Options::new().batch, 1, 2, 5][apart.usize(0..4)];
         let mut one_in = |n: u32| rng.u32(0..n) == 0;
         let sweeps = one_in(5);
         let (by_id, small_queue, few_watches) = (one_in(2), one_in(5), one_in(6));
@@ -123,6 +126,7 @@ impl Plan {
                 false => Duration::from_secs(30),
             },
             slow_reader,
+            batch,
             untold_pairs: if slow_reader { rng.usize(0..6) } else { 4096 },
             toggles,
             toggles_root: toggles && toggles_root,
@@ -173,6 +177,7 @@ impl Plan {
             .strategy(self.strategy)
             .sweep_interval(self.sweep)
             .untold_pairs(self.untold_pairs)
+            .batch(self.batch)
     }
 
     pub(crate) fn hierarchy(&self) -> cgroup_sim::Options {

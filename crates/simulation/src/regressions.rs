@@ -34,8 +34,11 @@ fn parse(line: &'static str) -> Option<Regression> {
 
 #[cfg(test)]
 mod tests {
+    use cgwatch::Options;
+
     use super::*;
-    use crate::run;
+    use crate::course::run_changed;
+    use crate::plan::Plan;
 
     #[test]
     fn every_line_is_understood() {
@@ -45,8 +48,12 @@ mod tests {
     #[test]
     fn what_was_broken_holds() {
         for regression in regressions() {
-            let done = run(regression.profile, regression.seed);
-            assert!(done.is_ok(), "{}: {done:?}", regression.broke);
+            // As it was found, before readings took turns; and as its plan is now.
+            for batch in [Some(Options::new().batch), None] {
+                let change = |plan: &mut Plan| plan.batch = batch.unwrap_or(plan.batch);
+                let done = run_changed(regression.profile, regression.seed, change);
+                assert!(done.is_ok(), "{}, batch {batch:?}: {done:?}", regression.broke);
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -52,6 +53,25 @@ pub(super) fn nanoseconds(clock: ClockId) -> u64 {
     let time = clock_gettime(clock);
     // No clock that is asked goes below zero.
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
+
+/// Removes a cgroup with all below it, as far as that goes.
+pub(super) fn remove_cgroups(cgroup: &Path) {
+    for entry in std::fs::read_dir(cgroup).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_cgroups(&entry.path());
+        }
+    }
+    if let Err(error) = std::fs::remove_dir(cgroup) {
+        eprintln!("left behind: {}: {error}", cgroup.display());
+    }
+}
+
+/// How much of a processor's time a process has had, that of its first thread.
+pub(super) fn processor_time(process: u32) -> Result<Duration> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/schedstat"))?;
+    let nanoseconds = text.split_whitespace().next().context("no such field")?;
+    Ok(Duration::from_nanos(nanoseconds.parse()?))
 }
 
 /// The kernel's own small objects, in bytes: of the whole machine.

@@ -394,9 +394,9 @@ impl<W: World> Monitor<W> {
         if limit && !std::mem::replace(&mut self.watch_limit_told, true) {
             let limit = self.world.watch_limit();
             let reason = GapReason::WatchLimit { limit: limit.name, value: limit.value };
-            self.untold.push_gap(reason);
+            self.untold.push_gap(&self.books, reason);
             if !self.taking_baseline {
-                self.untold.push_ready(true);
+                self.untold.push_ready(&self.books, true);
             }
         }
     }

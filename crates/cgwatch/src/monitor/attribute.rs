@@ -131,6 +131,7 @@ impl<W: World> Monitor<W> {
         let unsure = self.rests.contains_key(&account)
             || !self.losses.is_empty()
             || !self.hints.controls.is_empty()
+            || self.turns.doubts(account)
             || self.misses_births(account)
             || self.misses_files(account, file)
             || self.takes_stranger(account);

@@ -17,6 +17,7 @@ use hashbrown::{HashMap, HashTable};
 use slotmap::{SlotMap, new_key_type};
 
 use super::{
+    fair::{LEVELS, Route},
     names::Ahead,
     schema::{FileId, SchemaId},
 };
@@ -390,6 +391,26 @@ impl Books {
             (left, _) = above.split_at_mut(above.len() - 1);
         }
         path
+    }
+
+    /// The lanes of a node and of the uppermost above it. Names are hashed by a key of our own, so that
+    /// nobody can choose two that share one.
+    pub(crate) fn route(&self, key: NodeKey) -> Route {
+        let mut route = Route::default();
+        let Some(node) = self.nodes.get(key) else { return route };
+        let mut lane = self.hasher.hash_one(node.root);
+        route.push(lane);
+        let mut names: [Option<&[u8]>; LEVELS] = [None; LEVELS];
+        for node in self.upwards(key) {
+            if let Some(name) = names.get_mut(node.depth as usize) {
+                *name = Some(&node.name);
+            }
+        }
+        for name in names.into_iter().flatten() {
+            lane = self.hasher.hash_one((lane, name));
+            route.push(lane);
+        }
+        route
     }
 
     /// A node and all above it, without the watched root.

@@ -202,10 +202,9 @@ impl<W: World> Monitor<W> {
 
     /// Looks at cgroups of which something may be gone.
     pub(crate) fn take_suspects(&mut self) {
-        for key in std::mem::take(&mut self.hints.suspects) {
-            if self.books.living(key).is_some() {
-                self.check_node(key, LearnedFrom::Itself);
-            }
+        if !self.hints.suspects.is_empty() {
+            let suspects = std::mem::take(&mut self.hints.suspects).into_iter().collect();
+            self.check_all(suspects, None, LearnedFrom::Itself);
         }
     }
 
@@ -216,23 +215,13 @@ impl<W: World> Monitor<W> {
                 let what = if itself { Touch::Type } else { Touch::Control };
                 self.untold.note_touch(&mut self.books, key, what);
             }
-            let mut keys: Vec<_> = self.books.children(key).collect();
-            let parent = self.books.get(key).and_then(|node| node.parent);
-            if itself {
-                keys.push(key);
-            }
-            for above in parent.filter(|_| itself).into_iter().chain([key]) {
-                self.expect_strangers(above);
-            }
-            for key in keys {
-                self.check_node(key, LearnedFrom::Lookup);
-            }
+            self.check_controls(key, itself);
         }
     }
 
     /// A child that lacks a file may have had it for a while and have counted, which nobody read. One
     /// that was just found may have counted in another file than the one that was read.
-    fn expect_strangers(&mut self, key: NodeKey) {
+    pub(crate) fn expect_strangers(&mut self, key: NodeKey) {
         let Some(node) = self.books.get(key) else { return };
         let is_new = |child| self.books.get(child).is_some_and(|c| c.born_ns >= self.before_ns);
         let found = self.books.children(key).any(is_new);
@@ -246,6 +235,7 @@ impl<W: World> Monitor<W> {
     /// Reads everything of a node anew, finds files that came or went, and sets missing watches.
     /// Tells whether it is alive.
     pub(crate) fn check_node(&mut self, key: NodeKey, learned_from: LearnedFrom) -> bool {
+        let compare = self.turns.forget(key);
         match self.open(key) {
             Ok(None) => {
                 self.bury_tree(key, learned_from);
@@ -258,6 +248,9 @@ impl<W: World> Monitor<W> {
             Ok(Some(mut dir)) => {
                 self.check_open(key, &mut dir, learned_from);
                 self.world.close(dir);
+                if compare {
+                    self.compare_after_gap(key);
+                }
                 self.books.living(key).is_some()
             }
         }

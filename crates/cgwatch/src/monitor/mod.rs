@@ -16,6 +16,7 @@ mod attribute;
 mod books;
 mod cancelled;
 mod deaths;
+mod fair;
 mod files;
 mod hints;
 mod kin;
@@ -27,6 +28,7 @@ mod schema;
 mod settle;
 mod sweep;
 mod tell;
+mod turns;
 mod unproved;
 mod untold;
 
@@ -44,8 +46,9 @@ use self::{
     reading::Woken,
     roots::WatchedRoot,
     schema::Schemas,
-    settle::Loss,
+    settle::{Loss, Rest},
     sweep::Sweep,
+    turns::Turns,
     unproved::Unproved,
     untold::{Entry, Untold},
 };
@@ -77,6 +80,7 @@ pub(crate) struct Monitor<W: World> {
     /// The ids of the roots by their numbers, also of those removed.
     root_ids: Vec<u64>,
     hints: Hints,
+    turns: Turns,
     /// What is known to be lost and not settled yet.
     losses: Vec<Loss>,
     /// Records were lost, so that some may have lived and died that nobody will ever tell of.
@@ -88,7 +92,7 @@ pub(crate) struct Monitor<W: World> {
     /// Parents whose sums were touched in this pass.
     touched: Set<NodeKey>,
     /// Parents with an unaccounted rest and when it is due to be called late.
-    rests: Map<NodeKey, u64>,
+    rests: Map<NodeKey, Rest>,
     mount: MountOptions,
     /// They changed, and the books were not opened anew since.
     mount_switched: bool,
@@ -132,6 +136,7 @@ impl<W: World> Monitor<W> {
             roots: Vec::new(),
             root_ids: Vec::new(),
             hints: Hints::default(),
+            turns: Turns::default(),
             losses: Vec::new(),
             births_missed: false,
             ahead: IndexMap::new(),
@@ -144,7 +149,7 @@ impl<W: World> Monitor<W> {
             audit_ns: 0,
             sweep: Sweep::default(),
             alarm_ns: u64::MAX,
-            untold: Untold::default(),
+            untold: Untold::new(options.batch),
             ready: VecDeque::new(),
             telling: Vec::new(),
             seq: 0,
@@ -186,8 +191,9 @@ impl<W: World> Monitor<W> {
     pub(crate) fn update(&mut self) -> Result<(), Error> {
         self.before_ns = self.now_ns;
         self.look_at_clock();
+        self.turns.begin(self.options.batch);
         self.drain()?;
-        self.take_in();
+        self.take_in()?;
         self.unproved.age();
         self.turn_timers()?;
         let limit = self.options.untold_pairs;
@@ -205,23 +211,33 @@ impl<W: World> Monitor<W> {
         drained.map_err(|source| Error::System { action: "read the notifications", source })
     }
 
-    /// Works off the hints and settles what was lost, until nothing is left of either.
-    fn take_in(&mut self) {
-        while !self.hints.is_empty() || !self.losses.is_empty() || self.mount_switched {
-            if std::mem::take(&mut self.hints.overflow) {
-                self.reconcile(GapReason::QueueOverflow);
+    /// Works off the hints and settles what was lost, until nothing is left of either. What has to
+    /// wait for its turn is read in batches, with a drain before each.
+    fn take_in(&mut self) -> Result<(), Error> {
+        loop {
+            while !self.hints.is_empty() || !self.losses.is_empty() || self.mount_switched {
+                if std::mem::take(&mut self.hints.overflow) {
+                    self.reconcile(GapReason::QueueOverflow);
+                }
+                self.take_lives();
+                self.take_suspects();
+                self.take_controls();
+                self.take_wakes();
+                self.settle();
+                if self.mount_switched && self.losses.is_empty() {
+                    self.rebase_all();
+                }
             }
-            self.take_lives();
-            self.take_suspects();
-            self.take_controls();
-            self.take_wakes();
-            self.settle();
-            if self.mount_switched && self.losses.is_empty() {
-                self.rebase_all();
+            if !self.turns.has_turn() {
+                break;
             }
+            self.take_turn();
+            self.drain()?;
         }
-        self.births_missed = false;
+        self.end_reconcile();
+        self.births_missed = self.untold.is_gap_open();
         self.watch_rests();
+        Ok(())
     }
 
     /// The next event, if there is one.

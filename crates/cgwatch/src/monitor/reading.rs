@@ -33,15 +33,30 @@ impl Woken {
 }
 
 impl<W: World> Monitor<W> {
-    /// Reads the files that woke.
+    /// Reads the files that woke: as many as may be read at once.
     pub(crate) fn take_wakes(&mut self) {
-        let mut woken = std::mem::take(&mut self.woken);
+        self.queue_wakes();
+        let mut woken = std::mem::take(&mut self.woken.by_depth);
         for (key, file) in self.hints.wakes.drain(..) {
             if self.options.touches {
                 self.untold.note_touch(&mut self.books, key, Touch::File(file));
             }
-            woken.by_depth.push((self.books.get(key).map_or(0, |node| node.depth), key, file));
+            woken.push((self.books.get(key).map_or(0, |node| node.depth), key, file));
         }
+        self.woken.by_depth = woken;
+        self.read_woken();
+        self.hints.shrink();
+    }
+
+    /// Files are to be read.
+    pub(crate) fn wake(&mut self, key: NodeKey, files: &[FileId]) {
+        let depth = self.books.get(key).map_or(0, |node| node.depth);
+        self.woken.by_depth.extend(files.iter().map(|file| (depth, key, *file)));
+    }
+
+    /// Reads what is to be read.
+    pub(crate) fn read_woken(&mut self) {
+        let mut woken = std::mem::take(&mut self.woken);
         woken.by_depth.sort_unstable();
         for same in woken.by_depth.chunk_by(|one, next| one.1 == next.1) {
             woken.files.clear();
@@ -53,11 +68,14 @@ impl<W: World> Monitor<W> {
         }
         woken.clear();
         self.woken = woken;
-        self.hints.shrink();
     }
 
-    /// Reads some files of a node.
+    /// Reads some files of a node; all if one may have been replaced.
     pub(crate) fn read_node(&mut self, key: NodeKey, files: &[FileId], learned_from: LearnedFrom) {
+        if self.turns.awaits_check(key) {
+            self.check_node(key, learned_from);
+            return;
+        }
         match self.reach(key) {
             Ok(Some(mut dir)) => {
                 self.read_files(key, &mut dir, files, learned_from);

@@ -1,18 +1,20 @@
-//! After notifications were lost: everything is compared anew.
+//! After notifications were lost: everything is compared anew, by turns with what happens meanwhile.
+//!
+//! Until the last comparison nobody is alone with what is left over (`births_missed`), and the account of
+//! a directory is closed only once its own children were compared: one that was born unnoticed has its
+//! counts there.
 
 use super::{Monitor, books::NodeKey, is_gone, names::Ahead};
 use crate::{GapReason, LearnedFrom, world::World};
 
-/// So many cgroups are looked at between two drains, lest the queue fill again meanwhile.
-const BETWEEN_DRAINS: usize = 256;
-
 impl<W: World> Monitor<W> {
-    /// Tells a gap, compares everything, tells `ready`.
+    /// Tells a gap, and lets everything be compared. `ready` follows the last comparison.
     pub(crate) fn reconcile(&mut self, reason: GapReason) {
-        self.untold.push_gap(reason);
+        self.untold.open_gap(&self.books, reason);
         self.births_missed = true;
         // Hints from before say nothing any more that the comparison does not find.
         self.hints.clear();
+        self.turns.clear();
         self.ahead.clear();
         self.deaths.forget_strays();
         self.check_roots(LearnedFrom::Reconcile);
@@ -20,22 +22,28 @@ impl<W: World> Monitor<W> {
         let mut at = 0;
         while let Some(&key) = all.get(at) {
             at += 1;
-            let children: Vec<_> = self.books.children(key).collect();
-            for child in children {
-                if let Some(node) = self.books.get_mut(child) {
-                    node.ahead = node.ahead.after_gap();
-                }
+            all.extend(self.books.children(key));
+            if let Some(node) = self.books.get_mut(key) {
+                node.ahead = node.ahead.after_gap();
             }
-            if self.check_node(key, LearnedFrom::Reconcile) {
-                self.compare_children(key, Ahead::AFTER_GAP, LearnedFrom::Reconcile);
-                all.extend(self.books.children(key));
-            }
-            if at % BETWEEN_DRAINS == 0 && self.drain().is_err() {
-                break;
-            }
+            self.turns.compare(&self.books, self.options.batch, key);
         }
-        self.settle();
-        self.untold.push_ready(true);
+    }
+
+    /// Compares the children of a cgroup that was just checked. What some had counted of which nobody
+    /// will ever tell is left over in it.
+    pub(crate) fn compare_after_gap(&mut self, key: NodeKey) {
+        self.compare_children(key, Ahead::AFTER_GAP, LearnedFrom::Reconcile);
+        if self.books.living(key).is_some_and(|node| node.flags.has_kin) {
+            self.doubt_rest(key, true);
+        }
+    }
+
+    /// Everything was compared.
+    pub(crate) fn end_reconcile(&mut self) {
+        if self.untold.is_gap_open() && !self.turns.is_comparing() {
+            self.untold.close_gap(&self.books);
+        }
     }
 
     /// Lists the children of a node: who is missing has died, who is new was born.

@@ -71,9 +71,9 @@ impl<W: World> Monitor<W> {
         self.taking_baseline = true;
         self.settle_in(key, dir);
         self.taking_baseline = false;
-        self.untold.push_ready(self.watch_limit_told && !limit_told);
+        self.untold.push_ready(&self.books, self.watch_limit_told && !limit_told);
         self.drain()?;
-        self.take_in();
+        self.take_in()?;
         self.turn_timers()
     }
 

@@ -28,6 +28,15 @@ pub(crate) struct Loss {
     pub(crate) learned_from: LearnedFrom,
 }
 
+/// Something may be left over of a parent that no removal has claimed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rest {
+    /// When it is called late.
+    pub(crate) due_ns: u64,
+    /// It is looked at then, whatever is known before.
+    kept: bool,
+}
+
 impl<W: World> Monitor<W> {
     /// Settles what was lost, and lets it be told. What was found lost meanwhile may remain for the
     /// next round.
@@ -86,6 +95,9 @@ impl<W: World> Monitor<W> {
         let files: Vec<FileId> = self.schemas.files().filter(|file| self.has_twin(*file)).collect();
         let mut open = Vec::new();
         for &parent in parents {
+            if self.turns.awaits_comparison(parent) {
+                self.check_node(parent, LearnedFrom::Reconcile);
+            }
             if self.read_parent(parent, &files) {
                 open.push(parent);
             }
@@ -103,7 +115,7 @@ impl<W: World> Monitor<W> {
             }
             if !proved {
                 // Something may be left over still: nobody else is to be blamed for it alone.
-                self.rests.entry(parent).or_insert(self.now_ns);
+                self.rests.entry(parent).or_insert(Rest { due_ns: self.now_ns, kept: false });
             }
             // At once: a later reading of the parent alone would be newer than its children's.
             let alive = self.books.living(parent).is_some();
@@ -225,7 +237,7 @@ impl<W: World> Monitor<W> {
     fn read_children(&mut self, parent: NodeKey, files: &[FileId]) {
         let awake: IndexSet<_> = self.hints.wakes.iter().map(|(key, _)| *key).collect();
         let mut children: Vec<_> = self.books.children(parent).collect();
-        children.sort_by_key(|key| !awake.contains(key));
+        children.sort_by_key(|key| !(awake.contains(key) || self.turns.awaits(*key)));
         for child in children {
             if !self.has_rest(parent) {
                 return;
@@ -303,19 +315,26 @@ impl<W: World> Monitor<W> {
 
     /// Arms the timer for parents that have something left over and no removal to give it to.
     pub(crate) fn watch_rests(&mut self) {
-        /// Twice the kernel's own rate limit on these notifications, and some more: until then the
-        /// one that counted may still be announced.
-        const GRACE_NS: u64 = 30_000_000;
         for key in std::mem::take(&mut self.touched) {
             let Some(node) = self.books.living(key) else { continue };
             if node.flags.has_kin && self.has_rest(key) {
-                let due =
-                    self.now_ns.saturating_add(GRACE_NS.max(self.audit_ns.saturating_mul(50)));
-                self.rests.entry(key).or_insert(due);
-            } else if !self.rests.is_empty() {
+                self.doubt_rest(key, false);
+            } else if !self.rests.is_empty() && self.rests.get(&key).is_some_and(|rest| !rest.kept)
+            {
                 self.rests.swap_remove(&key);
             }
         }
+    }
+
+    /// What is left over of a parent is nobody's alone until it was looked at again. `kept`: even if
+    /// nothing seems to be left over meanwhile, since a child was read later than the parent.
+    pub(crate) fn doubt_rest(&mut self, key: NodeKey, kept: bool) {
+        /// Twice the kernel's own rate limit on these notifications, and some more: until then the
+        /// one that counted may still be announced.
+        const GRACE_NS: u64 = 30_000_000;
+        let grace = GRACE_NS.max(self.audit_ns.saturating_mul(50));
+        let due_ns = self.now_ns.saturating_add(grace);
+        self.rests.entry(key).or_insert(Rest { due_ns, kept }).kept |= kept;
     }
 
     /// Looks again at parents whose rest is due. What is still left over is late.
@@ -326,8 +345,9 @@ impl<W: World> Monitor<W> {
         let due: IndexSet<NodeKey> = self
             .rests
             .iter()
-            .filter(|(_, due)| **due <= self.now_ns)
+            .filter(|(_, rest)| rest.due_ns <= self.now_ns)
             .map(|(key, _)| *key)
+            .take(self.options.batch)
             .collect();
         if due.is_empty() {
             return;
@@ -357,7 +377,7 @@ impl<W: World> Monitor<W> {
     /// is not taken for another one meanwhile.
     pub(crate) fn rebase_all(&mut self) {
         let mount = self.mount;
-        self.untold.push_gap(GapReason::MountChanged);
+        self.untold.push_gap(&self.books, GapReason::MountChanged);
         let files: Vec<FileId> = self.schemas.files().filter(|file| self.has_twin(*file)).collect();
         let living = self.books.iter().filter(|(_, node)| !node.flags.dead);
         let mut living: Vec<_> = living.map(|(key, node)| (node.depth, key)).collect();
@@ -370,7 +390,7 @@ impl<W: World> Monitor<W> {
             }
         }
         self.rests.clear();
-        self.untold.push_ready(true);
+        self.untold.push_ready(&self.books, true);
         self.look_at_mount();
         self.mount_switched = self.mount != mount;
     }

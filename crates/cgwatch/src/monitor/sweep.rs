@@ -27,16 +27,24 @@ impl<W: World> Monitor<W> {
     /// Does what is due, and arms the alarm for what is due next.
     pub(crate) fn turn_timers(&mut self) -> Result<(), Error> {
         self.audit_rests();
-        self.take_in();
+        self.turn_paces();
+        self.take_in()?;
         if self.sweep.began_ns == 0 {
             self.sweep.began_ns = self.now_ns;
             self.sweep.due_ns = self.now_ns.saturating_add(self.interval_ns());
         }
         if self.sweep.due_ns <= self.now_ns && !self.roots.is_empty() {
             self.sweep_slice();
-            self.take_in();
+            self.take_in()?;
         }
-        let next = self.rests.values().copied().chain([self.sweep.due_ns]).min();
+        let turns = self.turns.next_ns(self.now_ns);
+        let next = self
+            .rests
+            .values()
+            .map(|rest| rest.due_ns)
+            .chain([self.sweep.due_ns])
+            .chain(turns)
+            .min();
         let next = next.filter(|_| !self.roots.is_empty()).unwrap_or(u64::MAX);
         if next != self.alarm_ns {
             self.alarm_ns = next;

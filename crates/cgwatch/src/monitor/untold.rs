@@ -6,13 +6,14 @@
 //! still grow, births that wait together with their deaths, is withheld beyond a limit and summed
 //! up in a `gap`.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
 use hashbrown::HashMap;
 
 use super::{
     books::{Books, File, NodeKey},
     cancelled::Cancelled,
+    fair::{FairQueue, Item, Order, Route},
     schema::{FileId, SchemaId, Schemas},
 };
 use crate::{GapReason, LearnedFrom, Unseen, Values};
@@ -28,6 +29,24 @@ pub(crate) enum Entry {
     Ready {
         after_gap: bool,
     },
+}
+
+impl Item for Entry {
+    fn order(&self) -> Order {
+        match self {
+            Self::Living(_) | Self::Gap(_) => Order::Before,
+            Self::Removal(_) | Self::Ready { .. } => Order::After,
+        }
+    }
+}
+
+impl Entry {
+    fn route(&self, books: &Books) -> Route {
+        match self {
+            Self::Living(key) | Self::Removal(key) => books.route(*key),
+            Self::Gap(_) | Self::Ready { .. } => Route::default(),
+        }
+    }
 }
 
 /// What the reader knows of a node, where it differs from the books.
@@ -85,17 +104,30 @@ pub(crate) struct Removal {
 /// The queue, and what the reader knows.
 #[derive(Debug, Default)]
 pub(crate) struct Untold {
-    queue: VecDeque<Entry>,
+    queue: FairQueue<Entry>,
+    /// More than these wait in lanes.
+    plain: usize,
     told: HashMap<NodeKey, Told>,
     cancelled: Cancelled,
     pairs: usize,
     gap_queued: bool,
     reader_gap_queued: bool,
+    /// Everything is being compared; only then is it `Ready` again.
+    gap_open: bool,
     /// The first baseline was told.
     based: bool,
 }
 
 impl Untold {
+    /// Up to `plain` entries wait in one line; more by turns of the subtrees.
+    pub(crate) fn new(plain: usize) -> Self {
+        Self { plain, ..Self::default() }
+    }
+
+    fn push(&mut self, books: &Books, entry: Entry) {
+        self.queue.push(entry, self.plain, |entry| entry.route(books));
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -105,12 +137,11 @@ impl Untold {
     }
 
     pub(crate) fn pop(&mut self) -> Option<Entry> {
-        let entry = self.queue.pop_front();
+        let entry = self.queue.pop().map(|taken| taken.item);
         match &entry {
             Some(Entry::Gap(GapReason::Reader)) => self.reader_gap_queued = false,
             Some(Entry::Gap(_)) => self.gap_queued = false,
             Some(Entry::Ready { after_gap: false }) => self.based = true,
-            None if self.queue.capacity() > 1024 => self.queue.shrink_to_fit(),
             _ => {}
         }
         entry
@@ -136,7 +167,7 @@ impl Untold {
     pub(crate) fn touch(&mut self, books: &mut Books, key: NodeKey) {
         let Some(node) = books.get_mut(key) else { return };
         if !std::mem::replace(&mut node.flags.queued, true) {
-            self.queue.push_back(Entry::Living(key));
+            self.push(books, Entry::Living(key));
         }
     }
 
@@ -229,7 +260,7 @@ impl Untold {
     /// A node has died: its removal has its place in the queue from now on, so that the next bearer
     /// of its name is told after it. What it says comes with [`Untold::settle_removal`].
     pub(crate) fn push_removal(&mut self, books: &Books, key: NodeKey) {
-        self.queue.push_back(Entry::Removal(key));
+        self.push(books, Entry::Removal(key));
         if books.get(key).is_some_and(|node| !node.flags.told && !node.flags.existing) {
             self.pairs += 1;
         }
@@ -246,20 +277,43 @@ impl Untold {
     }
 
     /// What follows is set right up to the next `Ready`; several gaps that wait become one.
-    pub(crate) fn push_gap(&mut self, reason: GapReason) {
+    pub(crate) fn push_gap(&mut self, books: &Books, reason: GapReason) {
         let queued = match reason {
             GapReason::Reader => &mut self.reader_gap_queued,
             _ => &mut self.gap_queued,
         };
         if !std::mem::replace(queued, true) {
-            self.queue.push_back(Entry::Gap(reason));
+            self.push(books, Entry::Gap(reason));
         }
     }
 
-    pub(crate) fn push_ready(&mut self, mut after_gap: bool) {
+    /// [`Untold::push_gap`], and no `Ready` ends it before [`Untold::close_gap`] does.
+    pub(crate) fn open_gap(&mut self, books: &Books, reason: GapReason) {
+        if self.gap_queued {
+            // The one that waits is open again.
+            self.queue.retain(|entry| !matches!(entry, Entry::Ready { after_gap: true }));
+        }
+        self.push_gap(books, reason);
+        self.gap_open = true;
+    }
+
+    pub(crate) fn is_gap_open(&self) -> bool {
+        self.gap_open
+    }
+
+    pub(crate) fn close_gap(&mut self, books: &Books) {
+        self.gap_open = false;
+        self.push_ready(books, true);
+    }
+
+    pub(crate) fn push_ready(&mut self, books: &Books, mut after_gap: bool) {
+        if after_gap && self.gap_open {
+            return;
+        }
         if after_gap && !self.based {
             // A gap before the first baseline is complete ends with that.
-            let last = |is: fn(&Entry) -> bool| self.queue.iter().rposition(is);
+            let queue: Vec<_> = self.queue.iter().collect();
+            let last = |is: fn(&Entry) -> bool| queue.iter().rposition(|entry| is(entry));
             let baseline = last(|entry| matches!(entry, Entry::Ready { after_gap: false }));
             after_gap = baseline.is_none_or(|at| {
                 last(|entry| matches!(entry, Entry::Gap(_))).is_some_and(|gap| gap > at)
@@ -272,7 +326,7 @@ impl Untold {
         if after_gap && (self.gap_queued || self.reader_gap_queued) {
             self.queue.retain(|entry| !matches!(entry, Entry::Ready { after_gap: true }));
         }
-        self.queue.push_back(Entry::Ready { after_gap });
+        self.push(books, Entry::Ready { after_gap });
     }
 
     /// Withholds births that wait together with their deaths, if there are more than `limit`.
@@ -285,15 +339,15 @@ impl Untold {
         if self.pairs > limit.max(books.alive()) {
             self.cancel(books, schemas, |_| true);
         }
-        self.push_gap(GapReason::Reader);
-        self.push_ready(true);
+        self.push_gap(books, GapReason::Reader);
+        self.push_ready(books, true);
     }
 
     fn cancel(&mut self, books: &mut Books, schemas: &Schemas, may: impl Fn(&Unseen) -> bool) {
         let mut gone = Vec::new();
         // A parent dies after its children, so it comes later, and stays if one of them does.
         let mut parents = HashSet::new();
-        for entry in &self.queue {
+        for entry in self.queue.iter() {
             let Entry::Removal(key) = entry else { continue };
             let Some(node) = books.get(*key) else { continue };
             let removal = self.told.get(key).and_then(|told| told.removal.as_ref());

@@ -10,7 +10,7 @@ use linux_notify::inotify::{Inotify, Mask};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::time::ClockId;
 
-use crate::bench::machine::nanoseconds;
+use crate::bench::machine::{self, nanoseconds};
 
 /// Directories hold so many cgroups each.
 const WIDTH: usize = 100;
@@ -134,7 +134,7 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        remove_all(&self.top);
+        machine::remove_cgroups(&self.top);
     }
 }
 
@@ -163,16 +163,4 @@ fn make(cgroup: &Path) -> Result<()> {
 
 fn remove(cgroup: &Path) -> Result<()> {
     fs::remove_dir(cgroup).with_context(|| format!("rmdir {}", cgroup.display()))
-}
-
-/// Removes a cgroup with all below it, as far as that goes.
-fn remove_all(cgroup: &Path) {
-    for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_all(&entry.path());
-        }
-    }
-    if let Err(error) = remove(cgroup) {
-        eprintln!("left behind: {error:#}");
-    }
 }
