@@ -37,6 +37,12 @@ impl<W: World> Monitor<W> {
         let books = &self.books;
         let all = self.hints.take_names(|key| books.get(key).map_or(0, |node| node.depth));
         for (key, mut names) in all {
+            if self.turns.awaits_check(key) {
+                // If it turns out to be dead, its end tells of them.
+                self.hints.put_back(key, names);
+                self.check_first(key);
+                names = self.hints.take_names_in(key);
+            }
             if self.books.living(key).is_none() {
                 continue;
             }

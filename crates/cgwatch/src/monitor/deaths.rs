@@ -157,6 +157,7 @@ impl<W: World> Monitor<W> {
         let Some(id) = self.books.get(dir).map(|node| node.id).filter(|_| self.marked) else {
             return;
         };
+        self.check_first(dir);
         for death in self.hints.take_deaths_in(id) {
             if self.bury_known(&death) || !self.goes_deeper(dir) {
                 continue;

@@ -156,6 +156,12 @@ impl Hints {
         names
     }
 
+    /// Nothing was done yet with the names that came or went in one directory.
+    pub(crate) fn put_back(&mut self, dir: NodeKey, names: IndexMap<Box<[u8]>, Records>) {
+        self.many += names.len();
+        self.names.insert(dir, names);
+    }
+
     pub(crate) fn has_died(&self, parent: u64, id: u64) -> bool {
         self.deaths.get(&parent).is_some_and(|deaths| deaths.iter().any(|death| death.id == id))
     }

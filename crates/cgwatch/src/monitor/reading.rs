@@ -72,10 +72,7 @@ impl<W: World> Monitor<W> {
 
     /// Reads some files of a node; all if one may have been replaced.
     pub(crate) fn read_node(&mut self, key: NodeKey, files: &[FileId], learned_from: LearnedFrom) {
-        if self.turns.awaits_check(key) {
-            self.check_node(key, learned_from);
-            return;
-        }
+        self.check_first(key);
         match self.reach(key) {
             Ok(Some(mut dir)) => {
                 self.read_files(key, &mut dir, files, learned_from);

@@ -1,8 +1,8 @@
 //! After notifications were lost: everything is compared anew, by turns with what happens meanwhile.
 //!
 //! Until the last comparison nobody is alone with what is left over (`births_missed`), and the account of
-//! a directory is closed only once its own children were compared: one that was born unnoticed has its
-//! counts there.
+//! a directory is closed, and its records are believed, only once its own children were compared: one that
+//! was born unnoticed has its counts there, one that died unnoticed still bears its name.
 
 use super::{Monitor, books::NodeKey, is_gone, names::Ahead};
 use crate::{GapReason, LearnedFrom, world::World};

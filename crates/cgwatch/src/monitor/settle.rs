@@ -95,9 +95,7 @@ impl<W: World> Monitor<W> {
         let files: Vec<FileId> = self.schemas.files().filter(|file| self.has_twin(*file)).collect();
         let mut open = Vec::new();
         for &parent in parents {
-            if self.turns.awaits_comparison(parent) {
-                self.check_node(parent, LearnedFrom::Reconcile);
-            }
+            self.check_first(parent);
             if self.read_parent(parent, &files) {
                 open.push(parent);
             }

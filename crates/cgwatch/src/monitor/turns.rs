@@ -74,6 +74,8 @@ pub(crate) struct Turns {
     paced: BTreeSet<(u64, NodeKey)>,
     /// How many checks wait, by the directory they are for.
     checks: Map<NodeKey, usize>,
+    /// Those of which none waits any more.
+    checked: Vec<NodeKey>,
     /// When a directory's children may be checked again.
     rests: Map<NodeKey, u64>,
     /// Directories whose children are to be checked then; `true`: and themselves.
@@ -123,11 +125,6 @@ impl Turns {
         self.comparisons > 0
     }
 
-    /// The children of a cgroup are to be compared.
-    pub(crate) fn awaits_comparison(&self, key: NodeKey) -> bool {
-        self.comparisons > 0 && self.due.get(&key).is_some_and(|due| due.compare)
-    }
-
     /// A cgroup waits to be checked.
     pub(crate) fn awaits_check(&self, key: NodeKey) -> bool {
         self.due.get(&key).is_some_and(|due| due.check.is_some())
@@ -135,7 +132,15 @@ impl Turns {
 
     /// A file may have been replaced in a directory, and that was not checked yet.
     pub(crate) fn doubts(&self, dir: NodeKey) -> bool {
-        self.checks.contains_key(&dir) || self.resting.contains_key(&dir)
+        self.checks.contains_key(&dir)
+            || self.resting.contains_key(&dir)
+            || self.checked.contains(&dir)
+    }
+
+    /// Directories of which the last check was made since this was last asked. What a file that was
+    /// replaced before it was watched had counted may be left over in them.
+    fn take_checked(&mut self) -> Vec<NodeKey> {
+        std::mem::take(&mut self.checked)
     }
 
     /// Everything is compared anew anyway.
@@ -180,6 +185,7 @@ impl Turns {
             *left -= 1;
             if *left == 0 {
                 self.checks.swap_remove(&check.of);
+                self.checked.push(check.of);
             }
         }
     }
@@ -237,6 +243,14 @@ impl Turns {
 }
 
 impl<W: World> Monitor<W> {
+    /// Checks a cgroup that waits for it before anything else is read of it or believed of its children:
+    /// a file may have been replaced, and a name be borne by another.
+    pub(crate) fn check_first(&mut self, key: NodeKey) {
+        if self.turns.awaits_check(key) {
+            self.check_node(key, LearnedFrom::Lookup);
+        }
+    }
+
     /// Lets wait what cannot be read at once. What woke and is little is left to be read now.
     pub(crate) fn queue_wakes(&mut self) {
         let batch = self.options.batch;
@@ -275,6 +289,9 @@ impl<W: World> Monitor<W> {
             }
         }
         self.read_woken();
+        for dir in self.turns.take_checked() {
+            self.books.note_stranger(dir);
+        }
     }
 
     /// What waits for a time has its turn when that has come.
