@@ -108,7 +108,7 @@ impl Stream {
 
 /// The root and `/a`, which is gone; `/b`, which lives. `/a` counted `kills`.
 fn truth(kills: u64) -> Truth {
-    let life = |path: &str, ended| Life { path: path.into(), ended, counted: [].into() };
+    let life = |path: &str, ended| Life { path: path.into(), ended, ..Life::default() };
     let mut a = life("/a", true);
     a.counted.insert(("memory.events".into(), "oom_kill".into()), kills);
     Truth { lives: [(100, life("/", false)), (101, a), (102, life("/b", false))].into() }
@@ -256,6 +256,28 @@ fn files_come_and_go_in_turn() {
     broken(arithmetic(&Stream::new().tell(gone()).tell(gone()).0), "was not there");
     let silent = Stream::new().tell(gone()).kill(0, "/", (0, 1), 1, 0);
     broken(arithmetic(&silent.0), "the file was not told");
+}
+
+#[test]
+fn files_that_nobody_took_are_found() {
+    let gone = |n, path| EventKind::FileRemoved {
+        cgroup: cgroup(n, path),
+        file: "memory.events".into(),
+        unseen: Unseen::default(),
+    };
+    let born = || Stream::new().appeared(1, "/a", false).appeared(2, "/b", false);
+    let once = born().tell(gone(1, "/a"));
+    let mut taken = truth(0);
+    broken(files_taken(&once.0, &taken), "taken 0 times");
+    // It was another's, or another file.
+    taken.lives.entry(102).or_default().taken.insert("memory.events".into(), 1);
+    taken.lives.entry(101).or_default().taken.insert("pids.events".into(), 1);
+    broken(files_taken(&once.0, &taken), "taken 0 times");
+    taken.lives.entry(101).or_default().taken.insert("memory.events".into(), 1);
+    assert_eq!(files_taken(&once.0, &taken), Ok(()));
+    let both = once.tell(gone(2, "/b"));
+    assert_eq!(files_taken(&both.0, &taken), Ok(()));
+    broken(files_taken(&both.tell(gone(1, "/a")).0, &taken), "taken 1 times");
 }
 
 #[test]
