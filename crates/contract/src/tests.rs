@@ -181,6 +181,13 @@ fn gaps_end_with_ready() {
     broken(cycles(&Stream::new().ready(true).0), "does not fit");
     broken(cycles(&Stream::new().gap(0).ready(false).0), "does not fit");
     broken(cycles(&Stream::new().appeared(1, "/a", true).0), "existing after");
+    // A baseline has a ready of its own, which ends a gap in it, too.
+    let baseline = || Stream::default().appeared(0, "/", true);
+    assert_eq!(cycles(&baseline().gap(0).ready(false).0), Ok(()));
+    assert_eq!(cycles(&baseline().gap(0).ready(true).ready(false).0), Ok(()));
+    broken(cycles(&baseline().gap(0).ready(true).0), "the baseline of root 100 did not end");
+    broken(cycles(&baseline().0), "the baseline of root 100 did not end");
+    broken(cycles(&baseline().ready(true).0), "does not fit");
 }
 
 #[test]

@@ -91,8 +91,6 @@ pub(crate) struct Untold {
     pairs: usize,
     gap_queued: bool,
     reader_gap_queued: bool,
-    /// The first baseline was told.
-    based: bool,
 }
 
 impl Untold {
@@ -109,7 +107,6 @@ impl Untold {
         match &entry {
             Some(Entry::Gap(GapReason::Reader)) => self.reader_gap_queued = false,
             Some(Entry::Gap(_)) => self.gap_queued = false,
-            Some(Entry::Ready { after_gap: false }) => self.based = true,
             None if self.queue.capacity() > 1024 => self.queue.shrink_to_fit(),
             _ => {}
         }
@@ -256,9 +253,10 @@ impl Untold {
         }
     }
 
+    /// A baseline is complete, or (`after_gap`) all is set right after a gap.
     pub(crate) fn push_ready(&mut self, mut after_gap: bool) {
-        if after_gap && !self.based {
-            // A gap before the first baseline is complete ends with that.
+        if after_gap {
+            // A gap before the end of a baseline that still waits ends with that.
             let last = |is: fn(&Entry) -> bool| self.queue.iter().rposition(is);
             let baseline = last(|entry| matches!(entry, Entry::Ready { after_gap: false }));
             after_gap = baseline.is_none_or(|at| {
