@@ -152,6 +152,7 @@ impl State {
                 self.remove_files(at, one);
                 self.cgroups[at].visible.remove(one);
                 let id = self.cgroups[at].id;
+                self.lives.disabled(id, one);
                 self.tell(id, What::Disabled { controller: one, hidden: kept });
                 if let Body::Memory(memory) = self.body(state) {
                     memory.reset_limits();

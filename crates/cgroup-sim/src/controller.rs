@@ -11,12 +11,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use kernfs::Node;
 
 use crate::{
-    Controllers, Event,
-    limiter::Notice,
-    memory::Memory,
-    pids::Pids,
-    state::{ROOT, State},
-    truth::What,
+    Controllers, Event, limiter::Notice, memory::Memory, pids::Pids, state::State, truth::What,
 };
 
 /// Counters of one state; as many as the memory controller has.
@@ -213,20 +208,28 @@ impl State {
 
     /// A file of a controller's state appeared: it is the one to notify.
     pub(crate) fn bind_notice(&mut self, at: usize, file: crate::file::File, node: &Arc<Node>) {
-        let Some(place) = file.notice() else { return };
-        match file.controller() {
-            None => self.cgroups[at].events.bind(Arc::clone(node)),
-            Some(controller) => {
-                if let Some(state) = self.cgroups[at].states[controller.index()] {
-                    self.states[state].notices[place].bind(Arc::clone(node));
-                }
-            }
+        if let Some(notice) = self.notice(at, file) {
+            notice.bind(Arc::clone(node));
         }
     }
 
-    /// Whether a cgroup is the root.
-    pub(crate) fn is_root(&self, at: usize) -> bool {
-        at == ROOT
+    /// It goes.
+    pub(crate) fn unbind_notice(&mut self, at: usize, file: crate::file::File) {
+        if let Some(notice) = self.notice(at, file) {
+            notice.unbind();
+        }
+    }
+
+    fn notice(&mut self, at: usize, file: crate::file::File) -> Option<&mut Notice> {
+        let place = file.notice()?;
+        let cgroup = &mut self.cgroups[at];
+        match file.controller() {
+            None => Some(&mut cgroup.events),
+            Some(controller) => {
+                let state = cgroup.states[controller.index()]?;
+                Some(&mut self.states[state].notices[place])
+            }
+        }
     }
 }
 

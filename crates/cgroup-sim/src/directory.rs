@@ -100,13 +100,7 @@ impl State {
     fn rmdir(&mut self, id: u64) -> Result<(), Errno> {
         // Kernel: `cgroup_rmdir` succeeds where the cgroup is dead already.
         let Some(at) = self.living(id) else { return Ok(()) };
-        let cgroup = &self.cgroups[at];
-        if self.is_root(at) {
-            return Err(Errno::BUSY);
-        }
-        if cgroup.is_populated() || !cgroup.children.is_empty() {
-            return Err(Errno::BUSY);
-        }
+        self.check_removal(at)?;
         self.bury(at);
         Ok(())
     }

@@ -49,6 +49,7 @@ impl Hierarchy {
     /// No such cgroup; `EBUSY` if it gives controllers to its children; `EOPNOTSUPP` if its
     /// `cgroup.type` is invalid; `EAGAIN` at a `pids.max`, which counts.
     pub fn spawn(&self, id: u64) -> Result<u32, Error> {
+        self.finish_rmdir();
         self.shared.with(|state| {
             let at = state.living(id).ok_or(Error::NoCgroup { id })?;
             state.spawn(at).map_err(|errno| Error::Refused { what: "to start a process", errno })

@@ -122,16 +122,18 @@ impl Hierarchy {
     /// `EINVAL` for a name with a newline.
     pub fn mkdir(&self, path: impl AsRef<[u8]>) -> Result<u64, Error> {
         let path = path.as_ref();
+        self.finish_rmdir();
         self.mount.mkdir(path)?;
         self.find(path).ok_or(Error::NoCgroup { id: 0 })
     }
 
-    /// Removes a cgroup.
+    /// Removes a cgroup, at once. In steps: [`begin_rmdir`](Self::begin_rmdir).
     ///
     /// # Errors
     /// Those of [`SuperBlock::rmdir`]; `EBUSY` if it or one below it has tasks, or if it has
     /// children.
     pub fn rmdir(&self, path: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.finish_rmdir();
         Ok(self.mount.rmdir(path)?)
     }
 
@@ -149,6 +151,7 @@ impl Hierarchy {
     /// # Errors
     /// Those of [`SuperBlock::open`], and what the file says of the text.
     pub fn write(&self, path: impl AsRef<[u8]>, text: &str) -> Result<(), Error> {
+        self.finish_rmdir();
         Ok(self.mount.open(path, Access::WRITE)?.write(text.as_bytes())?)
     }
 
@@ -244,7 +247,7 @@ impl Hierarchy {
 }
 
 impl State {
-    fn has_file(&self, at: usize, file: File) -> bool {
+    pub(crate) fn has_file(&self, at: usize, file: File) -> bool {
         file.exists(self, at)
             && file.controller().is_none_or(|one| self.cgroups[at].visible.contains(one))
     }

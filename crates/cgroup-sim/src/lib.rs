@@ -45,6 +45,7 @@ mod oom;
 mod options;
 mod pids;
 mod reclaim;
+mod removal;
 pub mod scenario;
 mod show;
 mod state;

@@ -26,6 +26,7 @@ use crate::{
     event::CONTROLLERS,
     file,
     limiter::{Notice, Owner, TICK, Timers},
+    removal::Removal,
     task::Task,
     truth::{Journal, Lives, What},
 };
@@ -119,6 +120,8 @@ pub(crate) struct State {
     pub(crate) files: Vec<(file::File, Arc<dyn Attribute>)>,
     /// Threads that remove files now.
     pub(crate) removing: usize,
+    /// The rmdir(2) that is under way in steps.
+    pub(crate) removal: Option<Removal>,
     aftermath: Aftermath,
 }
 
@@ -198,6 +201,7 @@ impl State {
             journal: Journal::new(journal),
             files,
             removing: 0,
+            removal: None,
             aftermath: Aftermath::default(),
         }
     }

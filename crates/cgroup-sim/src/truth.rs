@@ -65,6 +65,8 @@ pub struct Life {
     /// All that it counted itself in its life and after, over every restart of its counters.
     /// Absent: never.
     pub counted: BTreeMap<Event, u64>,
+    /// The controllers whose files were taken from it while it lived, each as often as they were.
+    pub disabled: Vec<Controllers>,
 }
 
 /// All lives, if they are remembered.
@@ -78,6 +80,7 @@ struct Record {
     born: u64,
     died: Option<u64>,
     counted: [u64; EVENTS],
+    disabled: Vec<Controllers>,
 }
 
 impl Lives {
@@ -87,7 +90,8 @@ impl Lives {
 
     pub(crate) fn born(&mut self, id: u64, path: Vec<u8>, now: u64) {
         if self.remember {
-            let record = Record { path, born: now, died: None, counted: [0; EVENTS] };
+            let counted = [0; EVENTS];
+            let record = Record { path, born: now, died: None, counted, disabled: Vec::new() };
             self.lives.insert(id, record);
         }
     }
@@ -101,6 +105,12 @@ impl Lives {
     pub(crate) fn count(&mut self, id: u64, event: Event, times: u64) {
         if let Some(record) = self.lives.get_mut(&id) {
             record.counted[event as usize] += times;
+        }
+    }
+
+    pub(crate) fn disabled(&mut self, id: u64, controller: Controllers) {
+        if let Some(record) = self.lives.get_mut(&id) {
+            record.disabled.push(controller);
         }
     }
 
@@ -125,6 +135,7 @@ impl Record {
             born: self.born,
             died: self.died,
             counted: counted.collect(),
+            disabled: self.disabled.clone(),
         }
     }
 }

@@ -28,6 +28,8 @@ mod kernel;
 mod place;
 mod reader;
 mod superblock;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fs::File,
@@ -266,14 +268,17 @@ impl World for HostWorld {
     ) -> Result<(), Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = rustix::fs::openat(self.fd(dir)?, c".", flags, Mode::empty())?;
+        let mut lives = false;
         for entry in Dir::new(open)? {
             let entry = entry?;
+            lives = true;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
                 each(name, entry.file_type() == FileType::Directory, entry.ino());
             }
         }
-        Ok(())
+        // A removed directory has not even itself in it; `Dir` takes getdents64(2)'s ENOENT for the end.
+        if lives { Ok(()) } else { Err(Errno::NOENT) }
     }
 
     fn read(

@@ -222,7 +222,8 @@ pub trait World {
     /// Looks at an open directory again.
     fn stat(&mut self, dir: &mut Self::Dir) -> Result<Stat, Errno>;
 
-    /// Calls `each` with the name of each entry, whether it is a directory, and its id.
+    /// Calls `each` with the name of each entry, whether it is a directory, and its id. Waits for an
+    /// rmdir(2) that is removing this directory or one in it; ENOENT: this one is removed.
     fn list(
         &mut self,
         dir: &mut Self::Dir,

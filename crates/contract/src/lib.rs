@@ -16,7 +16,7 @@ use cgwatch::Event;
 
 pub use books::{Sums, attributable, balance, blame, references, sums};
 pub use lives::{cycles, families, numbered, one_life};
-pub use truth::{Life, Truth, awaited, complete, every_birth, existence};
+pub use truth::{Life, Truth, awaited, complete, every_birth, existence, files_taken};
 pub use values::{arithmetic, kill_before_empty};
 
 /// A rule that was broken, and where.

@@ -114,11 +114,12 @@ pub(crate) fn parent(path: &[u8]) -> Option<&[u8]> {
     Some(if end == 0 { b"/" } else { &path[..end] })
 }
 
-/// Each gap ends with a `ready` that says so, and no `ready` says so without one; nothing that
-/// existed at the start appears after the baseline of its root.
+/// Each gap ends with a `ready` that says so, or with that of a baseline, and no `ready` says so
+/// without one; each baseline ends with a `ready` of its own, which is no gap's, and nothing that
+/// existed at the start appears after it.
 ///
 /// # Errors
-/// The first `ready` or `appeared` of the wrong kind, or a gap that is left open.
+/// The first `ready` or `appeared` of the wrong kind, or a gap or a baseline that is left open.
 pub fn cycles(events: &[Event]) -> Rule {
     let (mut told, mut based) = (HashSet::new(), HashSet::new());
     let mut gap = None;
@@ -126,12 +127,13 @@ pub fn cycles(events: &[Event]) -> Rule {
         match &event.kind {
             EventKind::Gap { .. } => gap = Some(event),
             EventKind::Ready { after_gap, .. } => {
-                // A gap before the first baseline is complete may end with that.
-                let first = based.is_empty();
-                if *after_gap != gap.is_some() && !(first && gap.is_some()) {
+                let in_baseline = told.iter().any(|root| !based.contains(root));
+                if *after_gap != gap.is_some() && (*after_gap || !in_baseline) {
                     return Err(Breach::at(event, "after_gap does not fit what came before"));
                 }
-                based.extend(told.iter().copied());
+                if !after_gap {
+                    based.extend(told.iter().copied());
+                }
                 gap = None;
             }
             EventKind::Appeared { cgroup, existing, .. } => {
@@ -143,8 +145,11 @@ pub fn cycles(events: &[Event]) -> Rule {
             _ => {}
         }
     }
-    match gap {
-        Some(event) => Err(Breach::at(event, "no ready after it")),
+    if let Some(event) = gap {
+        return Err(Breach::at(event, "no ready after it"));
+    }
+    match told.difference(&based).min() {
+        Some(root) => Err(Breach(format!("the baseline of root {root} did not end"))),
         None => Ok(()),
     }
 }

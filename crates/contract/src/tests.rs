@@ -108,7 +108,7 @@ impl Stream {
 
 /// The root and `/a`, which is gone; `/b`, which lives. `/a` counted `kills`.
 fn truth(kills: u64) -> Truth {
-    let life = |path: &str, ended| Life { path: path.into(), ended, counted: [].into() };
+    let life = |path: &str, ended| Life { path: path.into(), ended, ..Life::default() };
     let mut a = life("/a", true);
     a.counted.insert(("memory.events".into(), "oom_kill".into()), kills);
     Truth { lives: [(100, life("/", false)), (101, a), (102, life("/b", false))].into() }
@@ -164,6 +164,74 @@ fn lives_out_of_order_are_found() {
 }
 
 #[test]
+fn lives_of_what_was_there_before_have_no_length_and_others_do() {
+    let removed = |n, path, lived_ns| EventKind::Removed {
+        cgroup: cgroup(n, path),
+        lived_ns,
+        files: Files::default(),
+        unseen: Unseen::default(),
+        learned_from: LearnedFrom::Parent,
+    };
+    let born = || Stream::new().appeared(1, "/a", false);
+    broken(one_life(&born().tell(removed(1, "/a", None)).0), "lived_ns");
+    broken(one_life(&born().tell(removed(0, "/", Some(1))).0), "lived_ns");
+    assert_eq!(one_life(&born().tell(removed(1, "/a", Some(1))).0), Ok(()));
+}
+
+#[test]
+fn births_that_were_not_told_are_found() {
+    let good = a_and_b(unseen(0, &[]));
+    assert_eq!(every_birth(&good, &truth(0)), Ok(()));
+    let mut again = truth(0);
+    let life = |path: &str| Life { path: path.into(), ended: true, ..Life::default() };
+    again.lives.insert(103, life("/a"));
+    broken(every_birth(&good, &again), "1 births at /a");
+    // One without an id is told, too.
+    let nameless = Cgroup { id: None, ..cgroup(3, "/a") };
+    let born = EventKind::Appeared { cgroup: nameless, existing: false, files: Files::default() };
+    let told = Stream(good.clone()).tell(born);
+    assert_eq!(every_birth(&told.0, &again), Ok(()));
+    broken(every_birth(&told.0, &truth(0)), "-1 births at /a");
+    // Further down nobody may have watched yet.
+    let mut below = truth(0);
+    below.lives.insert(103, life("/b/c"));
+    assert_eq!(every_birth(&good, &below), Ok(()));
+}
+
+#[test]
+fn a_change_of_nothing_and_a_wrong_delta_are_found() {
+    let born = || Stream::new().appeared(1, "/a", false);
+    let changed = |old: &[(&str, u64)], new: &[(&str, u64)], delta: &[(&str, i128)]| {
+        born().tell(EventKind::Changed {
+            cgroup: cgroup(1, "/a"),
+            file: "memory.events".into(),
+            old: values(old),
+            new: values(new),
+            delta: values(delta),
+            own: None,
+            late: values(&NONE),
+        })
+    };
+    let kill = "oom_kill";
+    assert_eq!(arithmetic(&changed(&[(kill, 0)], &[(kill, 2)], &[(kill, 2)]).0), Ok(()));
+    broken(arithmetic(&changed(&[], &[], &[]).0), "nothing changed");
+    broken(arithmetic(&changed(&[(kill, 0)], &[(kill, 2)], &[(kill, 1)]).0), "delta Some(1)");
+    broken(arithmetic(&changed(&[(kill, 0)], &[(kill, 2)], &[]).0), "delta None");
+    // A file whose values are states has none.
+    let state = |delta: &[(&str, i128)]| {
+        let mut events = born().populated(1, "/a", 0, 1).0;
+        if let Some(EventKind::Changed { delta: its, .. }) =
+            events.last_mut().map(|event| &mut event.kind)
+        {
+            *its = values(delta);
+        }
+        events
+    };
+    assert_eq!(arithmetic(&state(&[])), Ok(()));
+    broken(arithmetic(&state(&[("populated", 1)])), "delta Some(1)");
+}
+
+#[test]
 fn broken_families_are_found() {
     broken(families(&Stream::new().appeared(1, "/a/b", false).0), "before its parent");
     let both = || Stream::new().appeared(1, "/a", false).appeared(2, "/a/b", false);
@@ -181,6 +249,13 @@ fn gaps_end_with_ready() {
     broken(cycles(&Stream::new().ready(true).0), "does not fit");
     broken(cycles(&Stream::new().gap(0).ready(false).0), "does not fit");
     broken(cycles(&Stream::new().appeared(1, "/a", true).0), "existing after");
+    // A baseline has a ready of its own, which ends a gap in it, too.
+    let baseline = || Stream::default().appeared(0, "/", true);
+    assert_eq!(cycles(&baseline().gap(0).ready(false).0), Ok(()));
+    assert_eq!(cycles(&baseline().gap(0).ready(true).ready(false).0), Ok(()));
+    broken(cycles(&baseline().gap(0).ready(true).0), "the baseline of root 100 did not end");
+    broken(cycles(&baseline().0), "the baseline of root 100 did not end");
+    broken(cycles(&baseline().ready(true).0), "does not fit");
 }
 
 #[test]
@@ -256,6 +331,28 @@ fn files_come_and_go_in_turn() {
     broken(arithmetic(&Stream::new().tell(gone()).tell(gone()).0), "was not there");
     let silent = Stream::new().tell(gone()).kill(0, "/", (0, 1), 1, 0);
     broken(arithmetic(&silent.0), "the file was not told");
+}
+
+#[test]
+fn files_that_nobody_took_are_found() {
+    let gone = |n, path| EventKind::FileRemoved {
+        cgroup: cgroup(n, path),
+        file: "memory.events".into(),
+        unseen: Unseen::default(),
+    };
+    let born = || Stream::new().appeared(1, "/a", false).appeared(2, "/b", false);
+    let once = born().tell(gone(1, "/a"));
+    let mut taken = truth(0);
+    broken(files_taken(&once.0, &taken), "taken 0 times");
+    // It was another's, or another file.
+    taken.lives.entry(102).or_default().taken.insert("memory.events".into(), 1);
+    taken.lives.entry(101).or_default().taken.insert("pids.events".into(), 1);
+    broken(files_taken(&once.0, &taken), "taken 0 times");
+    taken.lives.entry(101).or_default().taken.insert("memory.events".into(), 1);
+    assert_eq!(files_taken(&once.0, &taken), Ok(()));
+    let both = once.tell(gone(2, "/b"));
+    assert_eq!(files_taken(&both.0, &taken), Ok(()));
+    broken(files_taken(&both.tell(gone(1, "/a")).0, &taken), "taken 1 times");
 }
 
 #[test]
@@ -394,6 +491,7 @@ fn references_lead_somewhere() {
     let one_sided = born().removed(1, "/a", points(2)).removed(2, "/b", unseen(1, &[]));
     broken(references(&one_sided.0), "does not share");
     broken(references(&born().removed(2, "/b", unseen(1, &[9])).0), "never told");
+    broken(references(&born().removed(2, "/b", unseen(1, &[2])).0), "shared with itself");
     let mut amount = unseen(1, &[1]);
     amount.confidence = Some(Confidence::Bounded);
     broken(references(&born().removed(2, "/b", amount).0), "Bounded");

@@ -22,6 +22,9 @@ pub struct Life {
     pub ended: bool,
     /// What the driver made it count at itself, by file and key. Absent: nothing.
     pub counted: BTreeMap<(String, String), u64>,
+    /// How often the driver took each file from it while it lived, by a controller that it switched
+    /// off. Absent: never.
+    pub taken: BTreeMap<String, u64>,
 }
 
 impl Truth {
@@ -145,6 +148,26 @@ pub fn complete(events: &[Event], truth: &Truth) -> Rule {
         }
         None => Ok(()),
     }
+}
+
+/// `file-removed` is told only of a file that was taken from a living cgroup, and no oftener than that
+/// was done: rmdir(2) takes the files too, but they go with their cgroup.
+///
+/// # Errors
+/// The first file that nobody took.
+pub fn files_taken(events: &[Event], truth: &Truth) -> Rule {
+    let mut told: BTreeMap<(u64, &str), u64> = BTreeMap::new();
+    for event in events {
+        let EventKind::FileRemoved { cgroup, file, .. } = &event.kind else { continue };
+        let times = told.entry((cgroup.n, file)).or_default();
+        *times += 1;
+        let life = cgroup.id.and_then(|id| truth.lives.get(&id));
+        let taken = life.and_then(|life| life.taken.get(&**file)).copied().unwrap_or(0);
+        if *times > taken {
+            return Err(Breach::at(event, format_args!("{file} was taken {taken} times")));
+        }
+    }
+    Ok(())
 }
 
 /// Every birth right below the watched root was told, be it without an id: that directory is

@@ -262,6 +262,23 @@ mod tests {
     }
 
     #[test]
+    fn the_time_of_a_change_is_from_when_it_begins_until_the_next_deed_begins() {
+        let truth = truth(&[("/g/a", What::Changed, 100), ("/g/a", What::Changed, 200)]);
+        let score = |at| Score::new(&truth, &[changed(at, "/g/a")]).changes.delivered;
+        assert_eq!([99, 100, 199].map(score), [0, 1, 1]);
+        // The first of the second, not the last of the first: neither says anything of the other.
+        let both = |first, second| {
+            Score::new(&truth, &[changed(first, "/g/a"), changed(second, "/g/a")]).changes.delivered
+        };
+        assert_eq!((both(200, 201), both(199, 200)), (1, 2));
+        // Another cgroup's deed ends nobody's time.
+        let other =
+            super::tests::truth(&[("/g/a", What::Changed, 100), ("/g/b", What::Changed, 200)]);
+        assert_eq!(Score::new(&other, &[changed(900, "/g/a")]).changes, share(1, 2));
+        assert_eq!(Score::new(&other, &[changed(900, "/g/a")]).change_latency.max, 799e-6);
+    }
+
+    #[test]
     fn a_change_must_be_told_before_the_removal_begins() {
         let truth = truth(&[("/g/a", What::Changed, 100), ("/g/a", What::Removed, 200)]);
         let score = Score::new(&truth, &[changed(201, "/g/a"), removed(202, "/g/a")]);

@@ -265,7 +265,7 @@ impl Course {
         {
             let mut mover = self.mover.lock();
             mover.moves = 0;
-            mover.let_go();
+            mover.let_go(&self.hierarchy);
         }
         let began = self.hierarchy.now();
         let paced = self.plan.batch < Options::new().batch;

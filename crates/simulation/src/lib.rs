@@ -12,6 +12,8 @@
 //! [`run`] is one seed, [`Plan`] what it decides at the start, `mover` what happens, `verdict` what
 //! must hold.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
 mod campaign;
 mod course;
 mod mover;

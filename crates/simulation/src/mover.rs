@@ -61,6 +61,8 @@ pub(crate) struct Mover {
     delays: Rng,
     /// The one whose removal the kernel has not told of yet.
     withheld: Option<usize>,
+    /// Which removals take their time, and how much.
+    steps: Rng,
     pub(crate) neighbour: Neighbour,
     /// How often each mount option was switched.
     pub(crate) switched: [u32; 2],
@@ -91,6 +93,7 @@ impl Mover {
         };
         let losses = Rng::with_seed(!rng.get_seed());
         let delays = Rng::with_seed(rng.get_seed().rotate_left(32));
+        let steps = Rng::with_seed(rng.get_seed().rotate_left(16));
         let mut mover = Self {
             rng,
             losses,
@@ -102,6 +105,7 @@ impl Mover {
             held: Vec::new(),
             delays,
             withheld: None,
+            steps,
             neighbour: Neighbour::new(),
             switched: [0; 2],
             moves: 0,
@@ -263,8 +267,13 @@ impl Mover {
 
     fn remove_leaf(&mut self, hierarchy: &Hierarchy, at: usize) -> bool {
         self.exit_all(hierarchy, at);
-        let removed = hierarchy.rmdir(&self.made[at].path).is_ok();
         let path = &self.made[at].path;
+        let slowly = self.plan.removes_in_steps && self.moves > 0 && self.steps.bool();
+        let removed = match slowly {
+            true => hierarchy.begin_rmdir(path),
+            false => hierarchy.rmdir(path),
+        };
+        let removed = removed.is_ok();
         if let Some(written) = &mut self.written {
             written.push(format!("rmdir {path} {removed}"));
         }
@@ -388,8 +397,17 @@ impl Mover {
         self.held.extend(held);
     }
 
-    pub(crate) fn let_go(&mut self) {
+    /// Nothing is held any more, and no removal is under way.
+    pub(crate) fn let_go(&mut self, hierarchy: &Hierarchy) {
         self.held.clear();
+        hierarchy.finish_rmdir();
+    }
+
+    /// A removal that is under way goes on, maybe.
+    fn go_on(&mut self, hierarchy: &Hierarchy) {
+        while self.plan.removes_in_steps && self.steps.bool() && hierarchy.step_rmdir() {
+            self.acts += 1;
+        }
     }
 
     fn write(&mut self, hierarchy: &Hierarchy, at: usize, file: &str, content: &str) {

@@ -53,3 +53,39 @@ impl Neighbour {
         untold
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cgroup_sim::Options;
+    use kernfs::{Access, Profile};
+
+    use super::*;
+
+    /// What another program that watches a cgroup's files was not told of its removal, while `held` of
+    /// them is open.
+    fn untold(profile: Profile, held: Option<&str>, dead: bool) -> Vec<&'static str> {
+        let hierarchy = Hierarchy::new(Options { profile, ..Options::default() });
+        hierarchy.write("/cgroup.subtree_control", "+memory").unwrap();
+        let id = hierarchy.mkdir("/a").unwrap();
+        let mut neighbour = Neighbour::new();
+        neighbour.watch(&hierarchy, "/a", id);
+        let open = |file| hierarchy.mount().open(format!("/a/{file}"), Access::READ).unwrap();
+        let held = held.map(open);
+        hierarchy.rmdir("/a").unwrap();
+        drop(held);
+        hierarchy.drain();
+        let untold = neighbour.untold(|its| dead && its == id);
+        untold.into_iter().map(|(_, file)| file).collect()
+    }
+
+    /// As on Linux: up to 7.0 nobody is told; from 7.1 on everybody, but for a file that somebody holds.
+    #[test]
+    fn it_notices_what_it_was_not_told() {
+        assert_eq!(untold(Profile::Linux71, None, true), [""; 0]);
+        assert_eq!(untold(Profile::Linux71, Some("memory.events"), true), ["memory.events"]);
+        assert_eq!(untold(Profile::Linux71, Some("cgroup.events"), true), ["cgroup.events"]);
+        assert_eq!(untold(Profile::Linux70, None, true), FILES);
+        assert_eq!(untold(Profile::Announced, Some("memory.events"), true), [""; 0]);
+        assert_eq!(untold(Profile::Linux70, None, false), [""; 0], "of what lives");
+    }
+}

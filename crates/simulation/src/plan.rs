@@ -70,6 +70,8 @@ pub struct Plan {
     pub loses_changes: bool,
     /// A cgroup is gone a while before the kernel tells of it.
     pub tells_late: bool,
+    /// The monitor looks between the steps of a removal.
+    pub removes_in_steps: bool,
     /// The world moves while the monitor takes in what there is at the start.
     pub busy_start: bool,
     /// In the end everything is removed, the watched root too.
@@ -94,6 +96,7 @@ impl Plan {
         // Apart, so that nothing else in a run depends on it.
         let mut apart = Rng::with_seed(!rng.get_seed());
         let (loses_changes, tells_late) = (apart.u32(0..16) == 0, apart.u32(0..3) == 0);
+        let removes_in_steps = apart.u32(0..3) == 0;
         let batch = [Options::new().batch, 1, 2, 5][apart.usize(0..4)];
         let mut one_in = |n: u32| rng.u32(0..n) == 0;
         let sweeps = one_in(5);
@@ -137,6 +140,7 @@ impl Plan {
             late,
             loses_changes,
             tells_late,
+            removes_in_steps,
             busy_start,
             ends,
             most_children: rng.usize(2..6),

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use cgroup_sim::{Controllers, Event as Counted};
 use cgwatch::{Depth, Event, EventKind, GapReason, Options, Snapshot, Strategy};
-use contract::{Breach, Life, Rule, Truth, attributable, balance, blame, hold_against, sums};
+use contract::{
+    Breach, Life, Rule, Truth, attributable, balance, blame, files_taken, hold_against, sums,
+};
 use kernfs::Profile;
 
 use crate::course::Course;
@@ -156,19 +158,36 @@ pub(crate) fn of_the_stream(course: &Course) -> Rule {
     if course.plan.whole {
         nothing_recovered_below_the_root(events)?;
     }
-    files_stay(course)
+    files_stay(course, &truth)
 }
 
 /// Files come and go with their cgroups, or with controllers. What fell because a mount option was
 /// switched is known from what fell because a file was replaced by the option that was seen last:
 /// one that was switched back meanwhile is not seen.
-fn files_stay(course: &Course) -> Rule {
-    let moved = course.events.iter().find(|event| {
-        matches!(event.kind, EventKind::FileAdded { .. } | EventKind::FileRemoved { .. })
-    });
-    let Some(moved) = moved else { return Ok(()) };
-    let back = course.mover.lock().switched.iter().any(|times| *times > 1);
-    ensure!(course.plan.toggles || back, "no controller was switched, yet: {moved:?}");
+fn files_stay(course: &Course, truth: &Truth) -> Rule {
+    if course.mover.lock().switched.iter().any(|times| *times > 1) {
+        return Ok(());
+    }
+    let mut truth = truth.clone();
+    if !course.plan.by_id {
+        // Without ids a file that came back is known from the one that went by what it counted at most:
+        // what its parent's loss says of a newborn is not corrected.
+        let lives = truth.lives.clone();
+        for life in truth.lives.values_mut() {
+            let above = lives.values().filter(|above| {
+                life.path
+                    .strip_prefix(above.path.as_slice())
+                    .is_some_and(|rest| above.path == b"/" || rest.first() == Some(&b'/'))
+            });
+            for (file, times) in above.flat_map(|above| &above.taken) {
+                *life.taken.entry(file.clone()).or_default() += times;
+            }
+        }
+    }
+    files_taken(&course.events, &truth)?;
+    let mut kinds = course.events.iter().map(|event| &event.kind);
+    let added = kinds.find(|kind| matches!(kind, EventKind::FileAdded { .. }));
+    ensure!(course.plan.toggles || added.is_none(), "no controller was switched, yet: {added:?}");
     Ok(())
 }
 
@@ -316,7 +335,15 @@ fn whole_truth(course: &Course) -> Truth {
             .counted
             .iter()
             .map(|(event, times)| ((event.file().to_owned(), event.key().to_owned()), *times));
-        let known = Life { path, ended: life.died.is_some(), counted: counted.collect() };
+        let mut taken = BTreeMap::new();
+        for controller in life.disabled {
+            let prefix = format!("{}.", controller.name());
+            for file in Options::DEFAULT_FILES.into_iter().filter(|f| f.starts_with(&prefix)) {
+                *taken.entry(file.to_owned()).or_default() += 1;
+            }
+        }
+        let ended = life.died.is_some();
+        let known = Life { path, ended, counted: counted.collect(), taken };
         truth.lives.insert(life.id, known);
     }
     truth

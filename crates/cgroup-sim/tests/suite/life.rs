@@ -35,6 +35,56 @@ fn rmdir_is_refused_with_tasks_here_or_below_and_with_children() {
     assert_eq!(errno(all.rmdir("a")), Errno::NOENT);
 }
 
+/// `cgroup_destroy_locked`: `kill_css` of each controller, `css_clear_dir` of the cgroup itself, then
+/// `kernfs_remove`.
+#[test]
+fn rmdir_takes_the_files_one_by_one_and_the_directory_last() {
+    let all = nested("+memory +pids");
+    let b = all.mkdir("a/b").unwrap();
+    let present = |file| all.read(format!("a/b/{file}")).is_ok();
+    all.begin_rmdir("a/b").unwrap();
+    let mut gone = Vec::new();
+    while all.step_rmdir() {
+        assert_eq!(all.find("a/b"), Some(b), "the directory goes last");
+        for file in ["cgroup.events", "memory.events", "memory.events.local", "pids.events"] {
+            if !present(file) && !gone.contains(&file) {
+                gone.push(file);
+            }
+        }
+    }
+    assert_eq!(gone, ["memory.events", "memory.events.local", "pids.events", "cgroup.events"]);
+    assert_eq!(all.find("a/b"), None);
+    assert_eq!(all.life(b).unwrap().disabled, [], "no controller was switched");
+    all.write("a/cgroup.subtree_control", "-memory").unwrap();
+    all.check_conservation().unwrap();
+}
+
+#[test]
+fn who_needs_the_locks_of_an_rmdir_waits_for_its_end() {
+    let begun = || {
+        let all = nested("+memory");
+        let (a, b) = (all.find("a").unwrap(), all.mkdir("a/b").unwrap());
+        all.begin_rmdir("a/b").unwrap();
+        assert!(all.step_rmdir());
+        (all, a, b)
+    };
+    let (all, ..) = begun();
+    all.mkdir("a/b").unwrap();
+    let (all, _, b) = begun();
+    assert_eq!(errno(all.spawn(b)), Errno::NOENT);
+    for listed in [1, 2] {
+        let (all, a, b) = begun();
+        all.wait_for_rmdir_in(ROOT);
+        assert_eq!(all.find("a/b"), Some(b));
+        all.wait_for_rmdir_in(if listed == 1 { a } else { b });
+        assert_eq!(all.find("a/b"), None);
+    }
+    let all = nested("+memory");
+    all.mkdir("a/b").unwrap();
+    assert_eq!(errno(all.begin_rmdir("a")), Errno::BUSY);
+    assert!(!all.step_rmdir());
+}
+
 #[test]
 fn max_descendants_and_max_depth_limit_mkdir() {
     let all = hierarchy();

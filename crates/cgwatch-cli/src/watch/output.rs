@@ -90,7 +90,42 @@ fn chunk(waiting: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Read as _, os::unix::net::UnixStream};
+
+    use rustix::net::sockopt::set_socket_send_buffer_size;
+
     use super::*;
+
+    /// A terminal may take less than it is given, as this socket does.
+    #[test]
+    fn what_was_not_taken_is_written_later() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        set_socket_send_buffer_size(&ours, 1).unwrap(); // the least there is
+        for end in [&ours, &theirs] {
+            end.set_nonblocking(true).unwrap();
+        }
+        let mut output =
+            Output { stdout: io::stdout(), terminal: Some(ours.into()), waiting: Vec::new() };
+        let lines: String = (0..1000).map(|n| format!("line {n} {}\n", "x".repeat(90))).collect();
+        output.push(&lines);
+        let (mut taken, mut was_short) = (Vec::new(), false);
+        while !output.is_empty() {
+            let (waiting, given) = (output.waiting.len(), chunk(&output.waiting).len());
+            output.write().unwrap().unwrap();
+            let written = waiting - output.waiting.len();
+            was_short |= (1..given).contains(&written);
+            if written == 0 {
+                // It takes more once a little was read, but not as much as it is given.
+                let mut some = [0; 1000];
+                let read = theirs.read(&mut some).unwrap();
+                taken.extend_from_slice(&some[..read]);
+            }
+        }
+        drop(output);
+        theirs.read_to_end(&mut taken).unwrap();
+        assert_eq!(String::from_utf8(taken).unwrap(), lines);
+        assert!(was_short, "it took all it was given each time, so this shows nothing");
+    }
 
     #[test]
     fn chunks_are_whole_lines_that_a_pipe_takes_at_once() {

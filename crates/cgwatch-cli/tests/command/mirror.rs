@@ -3,7 +3,9 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
+    fs::{self, File, Permissions},
+    os::unix::fs::PermissionsExt,
+    process::Command,
 };
 
 use rustix::{
@@ -102,4 +104,34 @@ fn its_help_and_its_page() {
     assert!(page.contains("cgwatch-mirror"), "{page}");
     let script = String::from_utf8(run(["completions", "bash"]).stdout).unwrap();
     assert!(script.contains("mirror"));
+}
+
+/// The mirror shows the modes that it has learned, and the kernel decides by them. A client that the
+/// host's file keeps out by now is kept out of the mirror's, too.
+#[test]
+fn who_is_kept_out_on_the_host_later_is_kept_out() {
+    if !can_mount() {
+        return;
+    }
+    let Some(cgroup) = Cgroup::new("mirror-modes") else { return };
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path().canonicalize().unwrap();
+    fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
+    let arguments = ["mirror".as_ref(), directory.as_os_str(), "--root".as_ref()];
+    let arguments = cgwatch(arguments).arg(&cgroup.0).args(["--daemon", "--allow-other"]).output();
+    let started = arguments.unwrap();
+    assert!(started.status.success(), "{}", errors(&started));
+    let read_as = |user: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", user, "--regid", user, "--clear-groups", "cat"]);
+        command.arg(directory.join("cgroup.events")).output().unwrap()
+    };
+    let before = read_as("65534");
+    let file = cgroup.0.join("cgroup.events");
+    fs::set_permissions(file, Permissions::from_mode(0o400)).unwrap();
+    let after = [read_as("65534"), read_as("0")];
+    unmount(&directory, UnmountFlags::empty()).unwrap();
+    assert!(before.status.success(), "{}", errors(&before));
+    assert!(errors(&after[0]).contains("Permission denied"), "{:?}", after[0]);
+    assert!(after[0].stdout.is_empty() && !after[1].stdout.is_empty(), "{after:?}");
 }

@@ -3,7 +3,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    os::unix::ffi::OsStrExt,
+    io::{BufRead, BufReader},
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    process::{Command, Stdio},
 };
 
 use rustix::process::Signal;
@@ -224,4 +226,63 @@ fn a_full_disk_is_an_error() {
     let mut command = cgwatch(["watch".as_ref(), "-q".as_ref(), cgroup.0.as_os_str()]);
     let output = command.stdout(full).output().unwrap();
     assert_fails(&output, &["cannot write to standard output", "No space left"]);
+}
+
+/// What `unshare` with these arguments runs; `None`, with the reason printed, if it may not.
+fn unshared(arguments: &[&str]) -> Option<Command> {
+    let mut command = Command::new("unshare");
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+    let tried = Command::new("unshare").args(arguments).arg("true").output();
+    match tried {
+        Ok(tried) if tried.status.success() => Some(command),
+        Ok(tried) => {
+            println!("skipped: {}", String::from_utf8_lossy(&tried.stderr).trim());
+            None
+        }
+        Err(error) => {
+            println!("skipped: unshare: {error}");
+            None
+        }
+    }
+}
+
+/// The timer of the sweep is set by the clock that also counts while the machine is suspended. Here
+/// the two clocks are eleven days apart, as after such a suspension.
+#[test]
+fn it_sweeps_after_a_suspension() {
+    let Some(cgroup) = Cgroup::new("boottime") else { return };
+    let Some(mut command) = unshared(&["--time", "--boottime", "1000000", "--fork"]) else {
+        return;
+    };
+    command.arg(env!("CARGO_BIN_EXE_cgwatch")).args(["watch", "--strategy", "sweep"]);
+    command.args(["--sweep", "0.2", "-n", "2", "-t", "20"]).arg(&cgroup.0);
+    let mut running = command.spawn().unwrap();
+    let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
+    let mut await_line = |word| lines.any(|line| line.unwrap().contains(word));
+    assert!(await_line("ready"));
+    // When the time is up it looks once more, so that one of them would be found by that alone.
+    for name in ["/first", "/second"] {
+        cgroup.make(&name[1..]);
+        assert!(await_line(name), "{name} was not found");
+    }
+    assert!(running.wait().unwrap().success());
+}
+
+/// What is mounted over a cgroup is none, though it has directories and files of the same names.
+#[test]
+fn what_is_mounted_over_a_cgroup_is_not_taken_for_it() {
+    let Some(cgroup) = Cgroup::new("covered") else { return };
+    let Some(mut command) = unshared(&["--mount", "--propagation", "private"]) else { return };
+    let child = cgroup.make("child");
+    let script = r#"mount -t tmpfs none "$1/child" && mkdir "$1/child/inside" &&
+        echo "populated 1" > "$1/child/cgroup.events" && exec "$0" watch --json -t 1 "$1""#;
+    command.args(["sh", "-c", script, env!("CARGO_BIN_EXE_cgwatch")]).arg(&cgroup.0);
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.lines().any(|line| json(line)["event"] == "ready"), "{text}");
+    let id = fs::metadata(&child).unwrap().ino();
+    for event in text.lines().map(json).filter(|event| event["event"] == "appeared") {
+        let path = event["cgroup"].as_str().unwrap();
+        assert!(path == "/" || (path == "/child" && event["id"] == id), "{event}");
+    }
 }

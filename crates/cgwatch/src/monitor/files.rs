@@ -54,9 +54,19 @@ impl<W: World> Monitor<W> {
         if !self.world.goes_by_id() && !self.schemas.has_patterns() {
             return None;
         }
+        // One that is being removed is not asked for its files by name: see `HostWorld`.
+        Some(self.list_all(dir).unwrap_or_else(|errno| {
+            if !is_gone(errno) {
+                self.books.set_unwatched(key, true);
+            }
+            Listing::default()
+        }))
+    }
+
+    fn list_all(&mut self, dir: &mut W::Dir) -> Result<Listing, Errno> {
         let mut listing = Listing::default();
         let schemas = &mut self.schemas;
-        let listed = self.world.list(dir, &mut |name, is_dir, id| {
+        self.world.list(dir, &mut |name, is_dir, id| {
             if is_dir {
                 listing.children.push((name.into(), id));
             } else if let Some(file) = schemas.meet(name) {
@@ -64,15 +74,8 @@ impl<W: World> Monitor<W> {
                 listing.files.resize(listing.files.len().max(at + 1), 0);
                 listing.files[at] = id;
             }
-        });
-        // One that is being removed is not asked for its files by name: see `HostWorld`.
-        if let Err(errno) = listed {
-            listing = Listing::default();
-            if !is_gone(errno) {
-                self.books.set_unwatched(key, true);
-            }
-        }
-        Some(listing)
+        })?;
+        Ok(listing)
     }
 
     fn add_file(&mut self, key: NodeKey, dir: &mut W::Dir, file: FileId, id: u64) {
@@ -148,7 +151,41 @@ impl<W: World> Monitor<W> {
         }
     }
 
-    /// A file is gone while its cgroup lives. The kernel takes it from the children first.
+    /// Files could not be found: either the cgroup is being removed or a controller took them.
+    ///
+    /// rmdir(2) takes the files first and the directory last, so that finding the directory proves
+    /// nothing. But it holds the directory's lock from before its first step until after its last,
+    /// and a listing waits for that lock: what can be listed afterwards is not being removed.
+    pub(crate) fn lose_files(
+        &mut self,
+        key: NodeKey,
+        dir: &mut W::Dir,
+        gone: &[FileId],
+        learned_from: LearnedFrom,
+    ) {
+        let listed = match self.list_all(dir) {
+            // Without the permission to list it, whether it is found must do.
+            Err(Errno::ACCESS) => self.open(key).and_then(|again| {
+                self.world.close(again.ok_or(Errno::NOENT)?);
+                Ok(None)
+            }),
+            listed => listed.map(Some),
+        };
+        match listed {
+            Ok(listing) => {
+                for &file in gone {
+                    self.lose_file(key, file, learned_from);
+                }
+                // One that was replaced is there again, with a new baseline.
+                self.add_listed_files(key, dir, listing.as_ref());
+            }
+            Err(errno) if is_gone(errno) => self.bury_tree(key, learned_from),
+            Err(_) => self.books.set_unwatched(key, true), // a sweep must look
+        }
+    }
+
+    /// A file is gone while its cgroup lives. The kernel takes it from the children first; but one that
+    /// is dead by now may have gone before, and one that still has it was born after.
     pub(crate) fn lose_file(&mut self, key: NodeKey, file: FileId, learned_from: LearnedFrom) {
         let mut all = vec![key];
         let mut at = 0;
@@ -161,9 +198,35 @@ impl<W: World> Monitor<W> {
         // Whose its counts were: of those too that were born and died in it, whose records may not have
         // been read yet.
         let _ = self.drain();
-        for key in all.into_iter().rev() {
-            self.take_deaths_in(key);
-            self.lose_file_alone(key, file, learned_from);
+        for of in all.into_iter().rev() {
+            self.take_deaths_in(of);
+            if of == key || !self.keeps(of, file) {
+                self.lose_file_alone(of, file, learned_from);
+            }
+        }
+    }
+
+    /// Whether the file need not be said to be gone: the cgroup has the very file that the books know,
+    /// as far as its id is known, or is dead, which its removal says.
+    fn keeps(&mut self, key: NodeKey, file: FileId) -> bool {
+        let Some(node) = self.books.living(key) else { return true };
+        let id = node.present(file).map_or(0, |slot| slot.id);
+        let listed = match self.open(key) {
+            Ok(Some(mut dir)) => {
+                let listed = self.list_all(&mut dir);
+                self.world.close(dir);
+                listed
+            }
+            Ok(None) => Err(Errno::NOENT),
+            Err(errno) => Err(errno),
+        };
+        match listed {
+            Ok(listing) => id != 0 && listing.files.get(usize::from(file)) == Some(&id),
+            Err(errno) if is_gone(errno) => {
+                self.bury_tree(key, LearnedFrom::Lookup);
+                true
+            }
+            Err(_) => false,
         }
     }
 

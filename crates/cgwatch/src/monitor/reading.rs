@@ -102,21 +102,8 @@ impl<W: World> Monitor<W> {
                 }
             }
         }
-        if gone.is_empty() {
-            return;
-        }
-        // Either the cgroup is gone or a controller took the file.
-        match self.open(key) {
-            Ok(None) => self.bury_tree(key, learned_from),
-            Ok(Some(again)) => {
-                self.world.close(again);
-                for file in gone {
-                    self.lose_file(key, file, learned_from);
-                }
-                // One that was replaced is there again, with a new baseline.
-                self.add_files(key, dir);
-            }
-            Err(_) => self.books.set_unwatched(key, true),
+        if !gone.is_empty() {
+            self.lose_files(key, dir, &gone, learned_from);
         }
     }
 

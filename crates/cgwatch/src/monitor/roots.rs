@@ -67,11 +67,11 @@ impl<W: World> Monitor<W> {
         let path = path.to_owned();
         self.roots.push(WatchedRoot { key, file_path, base, path, depth, above, number });
         self.untold.touch(&mut self.books, key);
-        let limit_told = self.watch_limit_told;
         self.taking_baseline = true;
         self.settle_in(key, dir);
         self.taking_baseline = false;
-        self.untold.push_ready(&self.books, self.watch_limit_told && !limit_told);
+        // Also if there was a gap meanwhile.
+        self.untold.push_ready(&self.books, false);
         self.drain()?;
         self.take_in()?;
         self.turn_timers()
@@ -89,6 +89,8 @@ impl<W: World> Monitor<W> {
         let gone: Vec<_> =
             self.books.iter().filter(|(_, node)| node.root == number).map(|(key, _)| key).collect();
         self.untold.forget(&gone, &mut self.books);
+        let root_id = self.root_ids.get(number as usize).copied().unwrap_or(0);
+        self.ready.retain(|(kind, _)| kind.cgroup().is_none_or(|its| its.root_id != root_id));
         self.losses.retain(|loss| self.books.get(loss.key).is_some());
         self.drop_root(top);
         Ok(())

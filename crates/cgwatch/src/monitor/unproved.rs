@@ -39,3 +39,30 @@ impl Unproved {
         std::mem::swap(now, before);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Until a whole pass began after a reading and ended, it is what the file showed before the
+    /// oldest of those readings that is sure, not what it showed before the newest.
+    #[test]
+    fn what_is_sure_is_what_was_shown_before_the_first_reading_that_is_not() {
+        let (key, file) = (NodeKey::default(), FileId::default());
+        let mut unproved = Unproved::default();
+        unproved.note(key, file, &[0, 0], &[0, 0]);
+        unproved.note(key, file, &[1, 0], &[1, 0]);
+        assert_eq!(unproved.get(key, file), None, "nothing new was shown");
+        unproved.note(key, file, &[1, 0], &[2, 0]);
+        unproved.note(key, file, &[2, 0], &[3, 0]);
+        assert_eq!(unproved.get(key, file), Some(&[1, 0][..]), "twice in one pass");
+        unproved.age();
+        assert_eq!(unproved.get(key, file), Some(&[1, 0][..]), "the next pass has only begun");
+        unproved.note(key, file, &[3, 0], &[4, 0]);
+        assert_eq!(unproved.get(key, file), Some(&[1, 0][..]), "once in each of two passes");
+        unproved.age();
+        assert_eq!(unproved.get(key, file), Some(&[3, 0][..]));
+        unproved.age();
+        assert_eq!(unproved.get(key, file), None);
+    }
+}

@@ -114,8 +114,6 @@ pub(crate) struct Untold {
     reader_gap_queued: bool,
     /// Everything is being compared; only then is it `Ready` again.
     gap_open: bool,
-    /// The first baseline was told.
-    based: bool,
 }
 
 impl Untold {
@@ -141,7 +139,6 @@ impl Untold {
         match &entry {
             Some(Entry::Gap(GapReason::Reader)) => self.reader_gap_queued = false,
             Some(Entry::Gap(_)) => self.gap_queued = false,
-            Some(Entry::Ready { after_gap: false }) => self.based = true,
             _ => {}
         }
         entry
@@ -306,12 +303,13 @@ impl Untold {
         self.push_ready(books, true);
     }
 
+    /// A baseline is complete, or (`after_gap`) all is set right after a gap.
     pub(crate) fn push_ready(&mut self, books: &Books, mut after_gap: bool) {
         if after_gap && self.gap_open {
             return;
         }
-        if after_gap && !self.based {
-            // A gap before the first baseline is complete ends with that.
+        if after_gap {
+            // A gap before the end of a baseline that still waits ends with that.
             let queue: Vec<_> = self.queue.iter().collect();
             let last = |is: fn(&Entry) -> bool| queue.iter().rposition(|entry| is(entry));
             let baseline = last(|entry| matches!(entry, Entry::Ready { after_gap: false }));

@@ -179,6 +179,8 @@ impl World for SimWorld {
     ) -> Result<(), Errno> {
         self.driver.lets_list(dir.id);
         self.call();
+        // getdents64(2) holds the directory's lock from its start to its end.
+        self.hierarchy.wait_for_rmdir_in(dir.id);
         for entry in self.pin(dir)?.entries().map_err(errno)? {
             each(&entry.name, entry.is_dir, entry.ino);
         }

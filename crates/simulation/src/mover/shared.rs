@@ -29,6 +29,7 @@ impl Driver for Shared {
         let mut mover = self.lock();
         mover.calls += 1;
         assert!(mover.calls < MOST_CALLS, "the monitor does not come to an end");
+        mover.go_on(hierarchy);
         if mover.moves > 0 && mover.one_in_drawn() {
             mover.moves -= 1;
             mover.act(hierarchy);

@@ -1,0 +1,108 @@
+//! Several watched roots, and what becomes of one that is watched no more.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+
+use cgwatch::{
+    Depth, Event, EventKind, GapReason, Limits, Options, SimWorld, Watcher,
+    cgroup_sim::{self, Event as Counted, Hierarchy},
+};
+
+/// `/a` and `/b`, and what the watcher of both has emitted so far is taken.
+fn both() -> (Arc<Hierarchy>, Watcher<SimWorld>) {
+    let hierarchy = Arc::new(Hierarchy::new(cgroup_sim::Options::default()));
+    hierarchy.write("/cgroup.subtree_control", "+memory").unwrap();
+    let mut watcher =
+        Watcher::simulated(SimWorld::new(Arc::clone(&hierarchy)), Options::new()).unwrap();
+    for root in ["/a", "/b"] {
+        hierarchy.mkdir(root).unwrap();
+        hierarchy.write(format!("{root}/cgroup.subtree_control"), "+memory").unwrap();
+        watcher.add(root.as_ref(), Depth::All).unwrap();
+    }
+    take(&mut watcher, usize::MAX);
+    (hierarchy, watcher)
+}
+
+fn take(watcher: &mut Watcher<SimWorld>, most: usize) -> Vec<Event> {
+    std::iter::from_fn(|| watcher.next().unwrap()).take(most).collect()
+}
+
+/// In each root a cgroup is born, counts in two files, and goes; another stays, populated.
+fn stir(hierarchy: &Hierarchy) {
+    for root in ["/a", "/b"] {
+        let brief = hierarchy.mkdir(format!("{root}/brief")).unwrap();
+        let stays = hierarchy.mkdir(format!("{root}/stays")).unwrap();
+        hierarchy.count(stays, Counted::MemoryHigh, 1).unwrap();
+        hierarchy.spawn(stays).unwrap();
+        hierarchy.count(brief, Counted::MemoryMax, 2).unwrap();
+        hierarchy.rmdir(format!("{root}/brief")).unwrap();
+    }
+    hierarchy.drain();
+}
+
+/// What events tell, without their numbers and times.
+fn kinds(events: Vec<Event>, of: u64) -> Vec<EventKind> {
+    let kinds = events.into_iter().map(|event| event.kind);
+    kinds.filter(|kind| kind.cgroup().is_some_and(|cgroup| cgroup.root_id == of)).collect()
+}
+
+/// What had been made of one entry and waited to be taken was emitted all the same. Removed after any
+/// number of events were taken, a root is silent, and the other one goes on as if nothing had happened.
+#[test]
+fn nothing_is_emitted_of_a_root_after_its_removal() {
+    let (hierarchy, mut watcher) = both();
+    stir(&hierarchy);
+    let whole = take(&mut watcher, usize::MAX);
+    for (removed, stays) in [("/a", "/b"), ("/b", "/a")] {
+        for taken in 0..=whole.len() {
+            let (hierarchy, mut watcher) = both();
+            let [removed_id, stays_id] = [removed, stays].map(|p| hierarchy.find(p).unwrap());
+            stir(&hierarchy);
+            watcher.update().unwrap();
+            let mut events = take(&mut watcher, taken);
+            watcher.remove(removed.as_ref()).unwrap();
+            let after = take(&mut watcher, usize::MAX);
+            let told = kinds(after.clone(), removed_id);
+            assert_eq!(told, [], "{removed} was removed after {taken} events");
+            events.extend(after);
+            assert_eq!(kinds(events, stays_id), kinds(whole.clone(), stays_id), "after {taken}");
+        }
+    }
+}
+
+/// The `ready` that ended a baseline in which the watch limit was met said that it ended a gap, so that
+/// no baseline ever ended.
+#[test]
+fn a_baseline_ends_with_its_own_ready_whatever_happens_during_it() {
+    for (first, limit) in (1..=10).flat_map(|limit| [(true, limit), (false, limit)]) {
+        let hierarchy = Arc::new(Hierarchy::new(cgroup_sim::Options::default()));
+        let world = SimWorld::new(Arc::clone(&hierarchy));
+        let world = world.limits(Limits { marks: limit, ..Limits::default() });
+        let mut watcher = Watcher::simulated(world, Options::new()).unwrap();
+        let mut add = |root: &str, take_now: bool| {
+            hierarchy.mkdir(root).unwrap();
+            hierarchy.mkdir(format!("{root}/child")).unwrap();
+            watcher.add(root.as_ref(), Depth::All).unwrap();
+            match take_now {
+                true => take(&mut watcher, usize::MAX),
+                false => Vec::new(),
+            }
+        };
+        // The second one's baseline, too, whether or not the first one's was taken before.
+        let mut events = add("/a", first);
+        events.extend(add("/b", true));
+        let mut readies = Vec::new();
+        let mut gaps = 0;
+        for event in events {
+            match event.kind {
+                EventKind::Ready { after_gap, .. } => readies.push(after_gap),
+                EventKind::Gap { reason: GapReason::WatchLimit { .. }, .. } => gaps += 1,
+                _ => {}
+            }
+        }
+        let expected: &[bool] = if first { &[false, false] } else { &[false] };
+        assert_eq!(readies, expected, "{limit} watches");
+        assert!(gaps <= 1, "{limit} watches: {gaps} gaps");
+    }
+}
