@@ -54,6 +54,7 @@ mod xattr;
 pub use self::{
     active::Operation,
     attribute::Attribute,
+    children::Listing,
     error::Error,
     listener::Listener,
     node::{Entry, Node},

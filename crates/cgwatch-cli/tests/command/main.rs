@@ -7,6 +7,7 @@ mod arguments;
 mod clients;
 mod doctor;
 mod errors;
+mod listing;
 mod mirror;
 mod mounting;
 mod running;
