@@ -115,7 +115,10 @@ impl Filesystem for Server {
             OpenAccMode::O_RDWR => Access::READ | Access::WRITE,
         };
         // A name that the kernel had cached: it is to look it up once more.
-        let opened = self.node(ino).and_then(|node| node.open(access).map_err(|_| Errno::ESTALE));
+        let opened = self.node(ino).and_then(|node| {
+            let user = caller::credentials(request, access, node.permissions());
+            node.open_as(access, user).map_err(|_| Errno::ESTALE)
+        });
         match opened {
             Ok(file) => {
                 let flags = FopenFlags::FOPEN_DIRECT_IO
