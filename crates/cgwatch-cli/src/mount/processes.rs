@@ -7,6 +7,9 @@
 //! credentials the file was opened with. From then on the hierarchy's own rules say who moves it and
 //! who may have it killed. It is killed only if who brought it could still do so himself: a
 //! set-user-id program that it became is spared.
+//!
+//! How many: half as many as this process may have descriptors, so that clients cannot take those
+//! that it needs to raise events.
 
 use std::{
     collections::HashMap,
@@ -24,13 +27,17 @@ use rustix::{
         poll,
     },
     io::Errno,
-    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    process::{
+        Pid, PidfdFlags, Resource, Signal, getrlimit, pidfd_open, pidfd_send_signal, setrlimit,
+    },
 };
 
 /// Readable when one has ended.
 pub(crate) struct RealProcesses {
     all: Mutex<HashMap<u32, Adopted>>,
     ends: OwnedFd,
+    /// How many there may be.
+    most: usize,
 }
 
 struct Adopted {
@@ -60,7 +67,16 @@ impl Adopted {
 
 impl RealProcesses {
     pub(crate) fn new() -> anyhow::Result<Self> {
-        Ok(Self { all: Mutex::default(), ends: epoll::create(epoll::CreateFlags::CLOEXEC)? })
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        // If it cannot be raised, it stays what it is.
+        let _ = setrlimit(Resource::Nofile, limit);
+        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        Ok(Self {
+            all: Mutex::default(),
+            ends: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            most: usize::try_from(descriptors / 2).unwrap_or(usize::MAX),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u32, Adopted>> {
@@ -95,8 +111,15 @@ impl Processes for RealProcesses {
         if by.is_some() && !writer.is_some_and(|writer| writer.shares_pid_namespace()) {
             return Err(Errno::SRCH);
         }
-        // A thread that does not lead its process is none.
-        let process = pidfd_open(number, PidfdFlags::empty()).map_err(|_| Errno::SRCH)?;
+        // One at a time comes here: the hierarchy is locked.
+        if self.lock().len() >= self.most {
+            return Err(Errno::AGAIN);
+        }
+        let process = pidfd_open(number, PidfdFlags::empty()).map_err(|errno| match errno {
+            // A thread that does not lead its process is none.
+            Errno::INVAL | Errno::NOENT => Errno::SRCH,
+            errno => errno,
+        })?;
         let by = by.filter(|by| !by.privileged).map(|by| by.uid);
         let adopted = Adopted { process, by };
         if !adopted.is_his(pid)? {

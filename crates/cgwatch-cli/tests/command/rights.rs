@@ -16,6 +16,8 @@ use std::{
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::inotify,
     io::Errno,
     process::{Gid, Pid, Signal, Uid, kill_process},
     thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
@@ -256,6 +258,36 @@ fn numbers_of_another_pid_namespace_are_not_taken() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("No such process"), "{said}");
     assert!(!holds(&mounted.directory.join("a"), process.pid()));
+}
+
+/// Each process that is brought takes a descriptor of the server.
+#[test]
+fn whoever_brings_many_processes_leaves_the_server_what_it_needs() {
+    let few = |directory: &Path| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 80; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_cgwatch")]);
+        command.arg("mount").arg(directory).args(["--sim", "--allow-other"]);
+        command
+    };
+    let Some(mounted) = Mounted::serving(few) else { return };
+    let [a, b] = ["a", "b"].map(|name| mounted.make(name));
+    give(&a, ALICE);
+    let all: Vec<_> = (0..100).map(|_| Sleeper::of(ALICE)).collect();
+    let procs = a.join("cgroup.procs");
+    let brought = |process: &Sleeper| write_as(ALICE, &[], &procs, process.pid());
+    let refused = all.iter().find_map(|process| brought(process).err());
+    assert_eq!(refused, Some(Errno::AGAIN));
+    // Watchers of others are served.
+    let queue = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+    let events = b.join("cgroup.events");
+    inotify::add_watch(&queue, events, inotify::WatchFlags::MODIFY).unwrap();
+    fs::write(b.join("cgroup.freeze"), "1").unwrap();
+    let limit = Timespec { tv_sec: 60, tv_nsec: 0 };
+    assert_eq!(poll(&mut [PollFd::new(&queue, PollFlags::IN)], Some(&limit)).unwrap(), 1);
+    // Who has ended makes room.
+    drop(all);
+    let next = Sleeper::of(ALICE);
+    until("room", || brought(&next).is_ok());
 }
 
 /// The mirror looks at the host's file again when it reads it.
