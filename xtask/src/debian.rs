@@ -24,6 +24,7 @@ pub(crate) const GZIP: Tool = Tool { program: "gzip", package: "gzip" };
 pub(crate) const READELF: Tool = Tool { program: "readelf", package: "binutils" };
 pub(crate) const CPLUSPLUS: Tool = Tool { program: "c++", package: "g++" };
 pub(crate) const INOTIFYWAIT: Tool = Tool { program: "inotifywait", package: "inotify-tools" };
+pub(crate) const BUSYBOX: Tool = Tool { program: "busybox", package: "busybox" };
 pub(crate) const WATCHMEDO: Tool = Tool { program: "watchmedo", package: "python3-watchdog" };
 pub(crate) const CC: Tool = Tool { program: "cc", package: "gcc" };
 pub(crate) const PKG_CONFIG: Tool = Tool { program: "pkg-config", package: "pkg-config" };

@@ -6,8 +6,7 @@ use std::{
 };
 
 use cgwatch::{HostEntry, HostReader};
-use kernfs::{Attribute, Node, Operation, Permissions};
-use kernfs_fuse::caller;
+use kernfs::{Access, Attribute, Node, Operation, Permissions};
 use rustix::io::Errno;
 
 /// The host, as seen by all files of a mirror.
@@ -54,7 +53,7 @@ impl Attribute for Files {
         let read =
             self.host.reader.read((&cgroup, self.cgroup), (&node.name(), node.id()), content);
         match read {
-            Ok(now) if may_be_read(node, now) => {
+            Ok(now) if may_be_read(operation, now) => {
                 // It is kept for as long as a client keeps the file open.
                 content.shrink_to_fit();
                 Ok(())
@@ -71,19 +70,15 @@ impl Attribute for Files {
     }
 }
 
-/// The kernel decided by what the mirror shows. If the host's file has other permissions by now, the
-/// client is held to those, as far as it is known: of its groups only the first is.
-fn may_be_read(node: &Node, now: HostEntry) -> bool {
+/// The kernel decided by what the mirror shows. If the host's file has other permissions by now, who
+/// opened the mirror's is held to those, as far as he is known: of his groups only the first is if
+/// everybody could read the file.
+fn may_be_read(operation: &Operation<'_>, now: HostEntry) -> bool {
     let HostEntry { mode, uid, gid, .. } = now;
-    if mode & 0o004 != 0 || node.permissions() == (Permissions { mode, uid, gid }) {
-        return true;
-    }
+    let now = Permissions { mode, uid, gid };
     // In this process there is no one to be kept out.
-    caller().is_none_or(|client| {
-        client.uid == 0
-            || (client.uid == uid && mode & 0o400 != 0)
-            || (client.gid == gid && mode & 0o040 != 0)
-    })
+    operation.credentials().is_none_or(|user| now.allow(user, Access::READ))
+        || operation.node().permissions() == now
 }
 
 /// A directory's path from the mirror's root: `/` for the root itself, else `/a/b`.

@@ -189,7 +189,7 @@ impl Attribute for Content {
         let text = std::str::from_utf8(content).map_err(|_| Errno::INVAL)?;
         shared.with(|state| {
             let at = state.living(id).ok_or(Errno::NODEV)?;
-            state.store(at, self.file, text.trim())
+            state.store(at, self.file, text.trim(), operation.credentials())
         })
     }
 

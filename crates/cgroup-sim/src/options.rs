@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use kernfs::Profile;
+use kernfs::{Credentials, Profile};
 use rustix::io::Errno;
 
 use crate::Controllers;
@@ -30,12 +30,14 @@ pub enum Surface {
 
 /// Processes that exist beside the simulated ones. Its methods may not call the hierarchy.
 pub trait Processes: Send + Sync {
-    /// A number that no simulated task has was written to `cgroup.procs`. If it becomes a task of
-    /// the hierarchy, whoever says so ends it with [`Hierarchy::exit`](crate::Hierarchy::exit).
+    /// A number that no simulated task has was written to `cgroup.procs`, through a file that was
+    /// opened with these credentials; none are this process's own. If it becomes a task of the
+    /// hierarchy, whoever says so ends it with [`Hierarchy::exit`](crate::Hierarchy::exit).
     ///
     /// # Errors
-    /// `ESRCH` if there is no such process; what else the write shall fail with.
-    fn adopt(&self, pid: u32) -> Result<(), Errno>;
+    /// `ESRCH` if there is no such process; `EACCES` if who opened the file has no right to it; what
+    /// else the write shall fail with.
+    fn adopt(&self, pid: u32, by: Option<&Credentials>) -> Result<(), Errno>;
 
     /// The hierarchy kills an adopted process. It stays a task until its exit is reported.
     fn kill(&self, pid: u32);

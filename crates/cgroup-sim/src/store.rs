@@ -1,6 +1,7 @@
 //! What is written to the files, and what is wrong with it (kernel: the `write` functions of the
 //! same places; `page_counter_memparse`, `kstrtoint`).
 
+use kernfs::Credentials;
 use rustix::io::Errno;
 
 use crate::{
@@ -11,10 +12,17 @@ use crate::{
 };
 
 impl State {
-    /// Takes what was written to a file of a living cgroup, without space around it.
-    pub(crate) fn store(&mut self, at: usize, file: File, text: &str) -> Result<(), Errno> {
+    /// Takes what was written to a file of a living cgroup, without space around it, with the
+    /// rights of who opened it.
+    pub(crate) fn store(
+        &mut self,
+        at: usize,
+        file: File,
+        text: &str,
+        by: Option<&Credentials>,
+    ) -> Result<(), Errno> {
         match file.controller() {
-            None => self.store_base(at, file, text),
+            None => self.store_base(at, file, text, by),
             Some(controller) => {
                 let state = self.cgroups[at].states[controller.index()].ok_or(Errno::NODEV)?;
                 match self.body(state) {
@@ -29,11 +37,17 @@ impl State {
         }
     }
 
-    fn store_base(&mut self, at: usize, file: File, text: &str) -> Result<(), Errno> {
+    fn store_base(
+        &mut self,
+        at: usize,
+        file: File,
+        text: &str,
+        by: Option<&Credentials>,
+    ) -> Result<(), Errno> {
         match file {
             File::Type if text == "threaded" => self.make_threaded(at),
-            File::Procs => self.attach(at, pid(text)?, false),
-            File::Threads => self.attach(at, pid(text)?, true),
+            File::Procs => self.attach(at, pid(text)?, false, by),
+            File::Threads => self.attach(at, pid(text)?, true, by),
             File::SubtreeControl => self.write_subtree_control(at, text),
             File::MaxDescendants => {
                 self.cgroups[at].max_descendants = limit(text, Errno::RANGE)?;

@@ -4,9 +4,12 @@
 //! A task is a thread; the first of a process gives it its number. A killed simulated task is gone
 //! at once, an adopted one when its exit is reported.
 
+use std::{collections::BTreeSet, sync::Arc};
+
+use kernfs::{Access, Credentials, Node};
 use rustix::io::Errno;
 
-use crate::{Controllers, controller::Body, memory::Charge, state::State, truth::What};
+use crate::{Controllers, controller::Body, file::File, memory::Charge, state::State, truth::What};
 
 /// A thread.
 #[derive(Debug)]
@@ -150,15 +153,35 @@ impl State {
         if self.cgroups[at].subtree_control.is_empty() { Ok(()) } else { Err(Errno::BUSY) }
     }
 
-    /// A number written to `cgroup.procs`, or to `cgroup.threads` (kernel:
+    /// Whether processes may be moved from one cgroup to another by who opened the file: only by
+    /// who may write to the `cgroup.procs` of the nearest cgroup that both are in, or a delegated
+    /// subtree could take from its neighbours (kernel: `cgroup_procs_write_permission`).
+    fn vet_migration(&self, from: usize, to: usize, by: &Credentials) -> Result<(), Errno> {
+        let line = |at| std::iter::once(at).chain(self.above(at));
+        let above: BTreeSet<usize> = line(to).collect();
+        let common = line(from).find(|at| above.contains(at));
+        let directory = common.and_then(|at| self.cgroups[at].directory.as_ref());
+        let procs = directory.and_then(|directory| directory.child(File::Procs.name()));
+        let may = |procs: &Arc<Node>| procs.permissions().allow(by, Access::WRITE);
+        if procs.as_ref().is_some_and(may) { Ok(()) } else { Err(Errno::ACCESS) }
+    }
+
+    /// A number written to `cgroup.procs`, or to `cgroup.threads`, through a file that was opened
+    /// with these credentials, which count in place of the writer's (kernel:
     /// `__cgroup_procs_write`).
-    pub(crate) fn attach(&mut self, at: usize, pid: u32, thread: bool) -> Result<(), Errno> {
+    pub(crate) fn attach(
+        &mut self,
+        at: usize,
+        pid: u32,
+        thread: bool,
+        by: Option<&Credentials>,
+    ) -> Result<(), Errno> {
         let adopted = match self.tasks.get(&pid) {
             Some(_) => false,
             None => {
                 let processes = self.options.processes.clone().ok_or(Errno::SRCH)?;
                 self.vet_destination(at)?;
-                processes.adopt(pid)?;
+                processes.adopt(pid, by)?;
                 true
             }
         };
@@ -169,6 +192,9 @@ impl State {
         }
         let Some(task) = self.tasks.get(&pid) else { return Err(Errno::SRCH) };
         let (from, process) = (task.cgroup, task.process);
+        if let Some(by) = by {
+            self.vet_migration(from, at, by)?;
+        }
         self.vet_destination(at)?;
         if thread && self.domain(from) != self.domain(at) {
             return Err(Errno::OPNOTSUPP);

@@ -77,9 +77,9 @@ pub(crate) fn run(arguments: &arguments::Mount) -> anyhow::Result<ExitCode> {
             None => hierarchy.advance_to(now),
         }
         for pid in processes.ended()? {
-            // A task since the moment it was taken in.
-            let _ = hierarchy.exit(pid);
+            // In this order: as long as it is a task, nobody brings another process of its number.
             processes.forget(pid);
+            let _ = hierarchy.exit(pid);
         }
         let next = player.as_ref().and_then(Player::next_at);
         let due = [next, hierarchy.next_timer()].into_iter().flatten().min();

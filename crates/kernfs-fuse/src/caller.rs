@@ -1,4 +1,4 @@
-//! Who made the request that is being answered; and that foreign code which
+//! Who made the request that is being answered, with which rights; and that foreign code which
 //! panics over it costs that client an `EIO`, not everybody the mount.
 
 use std::{
@@ -7,29 +7,40 @@ use std::{
 };
 
 use fuser::Request;
+use kernfs::{Access, Credentials, Permissions};
 use rustix::io::Errno;
 
-/// A client, as the kernel names it to the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// Its user, for file systems (`fsuid`).
-    pub uid: u32,
-    /// Its group, for file systems.
-    pub gid: u32,
-    /// Its thread's id where the server is; 0 if it has none there.
-    pub pid: u32,
-}
+use crate::Status;
 
 thread_local! {
-    static CALLER: Cell<Option<Caller>> = const { Cell::new(None) };
+    static CALLER: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
-/// Whose write, `mkdir` or `rmdir` the present thread is answering; for
-/// attributes and system calls that let some do more than others. `None`
-/// outside of those.
+/// The thread whose read, write, `mkdir` or `rmdir` the present thread is answering, by its number
+/// where the server is, 0 if it has none there. `None` outside of those. It waits for the answer.
+///
+/// What it may do is another matter: a file is read and written with the rights of who opened it,
+/// [`Operation::credentials`](kernfs::Operation::credentials).
 #[must_use]
-pub fn caller() -> Option<Caller> {
+pub fn caller() -> Option<u32> {
     CALLER.get()
+}
+
+/// The rights of who opens a file now. Its groups and capabilities, which the request does not say,
+/// are looked for only where they may matter: to write, and to read what not everybody may.
+pub(crate) fn credentials(request: &Request, access: Access, file: Permissions) -> Credentials {
+    let (uid, gid) = (request.uid(), request.gid());
+    let bare = Credentials { uid, gid, groups: Box::default(), privileged: false };
+    if access == Access::READ && file.mode & 0o004 != 0 {
+        return Credentials { privileged: uid == 0, ..bare };
+    }
+    // One that acts for another user right now is not what procfs says of it.
+    match Status::of(request.pid()).filter(|status| status.file_user == uid) {
+        Some(status) => {
+            Credentials { privileged: status.is_privileged(), groups: status.groups, ..bare }
+        }
+        None => bare,
+    }
 }
 
 /// Runs code of the tree's owner for a client.
@@ -40,7 +51,7 @@ pub(crate) fn during<T, E>(
 where
     E: Into<Failed>,
 {
-    CALLER.set(Some(Caller { uid: request.uid(), gid: request.gid(), pid: request.pid() }));
+    CALLER.set(Some(request.pid()));
     // What it broke is its own: here nothing is locked.
     let done = catch_unwind(AssertUnwindSafe(work));
     CALLER.set(None);

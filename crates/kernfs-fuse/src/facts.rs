@@ -32,12 +32,16 @@ fn links(node: &Node) -> u32 {
     }
 }
 
+/// What a file seems to have in it, as on sysfs; the content is computed when it is read, and ends
+/// where it ends. Of an empty one the kernel would tell who copies by splice(2) or sendfile(2) that
+/// he is at the end, and never ask.
+const SIZE: u64 = 4096;
+
 pub(crate) fn of(node: &Node, times: Times) -> FileAttr {
     let permissions = node.permissions();
     FileAttr {
         ino: INodeNo(node.id()),
-        // Content is computed when it is read.
-        size: 0,
+        size: if node.is_dir() { 0 } else { SIZE },
         blocks: 0,
         atime: times.accessed,
         mtime: times.modified,

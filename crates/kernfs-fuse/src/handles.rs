@@ -17,31 +17,37 @@ pub(crate) struct Handles {
     directories: Mutex<HashMap<u64, Arc<Listing>>>,
 }
 
-/// What an open directory lists: what was in it, active or not, when it was
-/// last read from its start. Held only until it is read to its end, so that a
-/// client that keeps directories open costs nothing.
+/// An open directory: nothing, but while it is between its start and its end a part in the order that
+/// all who list it share.
 #[derive(Default)]
-pub(crate) struct Listing(Mutex<Vec<Arc<Node>>>);
+pub(crate) struct Listing(Mutex<Option<kernfs::Listing>>);
+
+/// Children that are taken at once: about as many as one answer has room for.
+const PIECE: usize = 128;
 
 impl Listing {
-    /// Hands over the children from the given one on; they are taken anew from
-    /// the start.
-    pub(crate) fn read<T>(
+    /// Hands over the children with ids above the given one, in their order, until `add` says that
+    /// there is no room.
+    pub(crate) fn read(
         &self,
-        directory: &Node,
-        first: usize,
-        take: impl FnOnce(&[Arc<Node>]) -> T,
-    ) -> T {
-        let mut listed = lock(&self.0);
-        if first == 0 {
-            *listed = directory.all_children();
+        directory: &Arc<Node>,
+        after: u64,
+        mut add: impl FnMut(&Arc<Node>) -> bool,
+    ) {
+        let mut listing = lock(&self.0);
+        let mut last = after;
+        loop {
+            let piece = listing.get_or_insert_with(|| directory.listing()).after(last, PIECE);
+            let Some(end) = piece.last() else { break };
+            last = end.id();
+            if piece.iter().any(&mut add) {
+                return;
+            }
         }
-        let rest = listed.get(first..).unwrap_or_default();
-        let taken = take(rest);
-        if rest.is_empty() {
-            *listed = Vec::new();
+        // Its end, if it was there before: the kernel asks once more to learn that it is.
+        if last == after {
+            *listing = None;
         }
-        taken
     }
 }
 

@@ -52,12 +52,27 @@
 //! [`Options::allow_other`] says otherwise; the kernel then checks modes and
 //! owners (`default_permissions`). No device files, programs or set-user-id
 //! bits are honoured. The server's own requests are known by the thread that
-//! made them, which no client can be. Names are at most 1024 bytes, writes at
-//! most a page, reads what the attribute showed; offsets beyond that read
-//! nothing. A client that never reads, or keeps files open for ever, costs
-//! what it holds open: one entry a file, and its content if it was read. Who
-//! may write a node can give it extended attributes of 128 KiB. What
-//! waits to be told is at most one entry a node.
+//! made them, which no client can be.
+//!
+//! A file is read and written with the rights of who opened it
+//! ([`kernfs::Operation::credentials`]), whoever does so later: a descriptor
+//! that was inherited or passed on, or is some program's output, gives no more.
+//! `mkdir`, `rmdir`, modes, owners and extended attributes are judged by who
+//! makes the call, as on Linux. Supplementary groups and capabilities, which no
+//! FUSE request has, are read from procfs while the client waits to open the
+//! file; where that is not possible, and for clients with more than 1,024
+//! groups or that act for another user at that moment, they count as none.
+//!
+//! What it costs the server: names are at most 1,024 bytes, writes at most a
+//! page, reads what the attribute showed; offsets beyond that read nothing. A
+//! client that never reads, or keeps files open for ever, costs what it holds
+//! open: one entry a file with the credentials of its opener (at most 4 KiB of
+//! groups), and its content if it was read. A directory held open costs one
+//! entry; directories held between start and end of their list cost 30 bytes or
+//! so for each child, once for all who list the same one. Who may write a node can
+//! give it extended attributes of 128 KiB, and who may write a directory can
+//! make as many in it as the tree allows. What waits to be told is at most one
+//! entry a node.
 //!
 //! What a hostile client can do once it is let in: it can hold a directory's
 //! lock, by a read of that directory or a write whose memory it does not let
@@ -68,6 +83,15 @@
 //! the modes let it read, nothing of the host. It cannot make an event untrue,
 //! or take one away from others for good, but by `rmdir` or writes that the
 //! modes let it make.
+//!
+//! # Reading without read(2)
+//! From Linux 6.5 on, splice(2) and sendfile(2) take a FUSE file's content from the
+//! page cache, where it is shared by all who have it open and ends where the
+//! file's size says; of an empty file they say that there is nothing. Files
+//! here seem to have 4,096 bytes therefore, as on sysfs, and the kernel's attempt to
+//! fill a page fails (`EINVAL`, or `EIO` where the kernel does not hand it on):
+//! nobody is shown less than there is, or what was there before, and programs
+//! that copy so turn to read(2). cgroupfs shows size 0 and lets them.
 //!
 //! # What it does not do
 //! `statfs` says FUSE, not cgroup2, whatever the tree is. Rename, links. Inode numbers beyond 2^64.
@@ -87,12 +111,14 @@ mod requests;
 mod server;
 mod shared;
 mod sleepers;
+mod status;
 mod xattr;
 
 pub use self::{
-    caller::{Caller, caller},
+    caller::caller,
     error::Error,
     mount::{Mount, Usage, Weakness, check_mount_point, end_mount},
     options::Options,
     own::OwnThread,
+    status::Status,
 };

@@ -164,8 +164,9 @@ impl Server {
     }
 
     /// Hands out the entries of a directory from an offset on, until `add`
-    /// says that there is no room. Offsets count the entries, `.` and `..`
-    /// first.
+    /// says that there is no room. `.` and `..` are at 1 and 2, and each child
+    /// at its id, moved on by these two: what stays is listed once, whatever
+    /// comes and goes, also by who goes back.
     pub(crate) fn list(
         &self,
         id: INodeNo,
@@ -185,14 +186,8 @@ impl Server {
                 return Ok(());
             }
         }
-        let first = usize::try_from(offset.saturating_sub(2)).unwrap_or(usize::MAX);
-        listing.read(&directory, first, |nodes| {
-            for (at, node) in nodes.iter().enumerate() {
-                let next = (first + at) as u64 + 3;
-                if node.is_active() && add(node, next, &node.name()) {
-                    break;
-                }
-            }
+        listing.read(&directory, offset.saturating_sub(2), |node| {
+            node.is_active() && add(node, node.id().saturating_add(2), &node.name())
         });
         Ok(())
     }

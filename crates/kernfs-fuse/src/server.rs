@@ -115,7 +115,10 @@ impl Filesystem for Server {
             OpenAccMode::O_RDWR => Access::READ | Access::WRITE,
         };
         // A name that the kernel had cached: it is to look it up once more.
-        let opened = self.node(ino).and_then(|node| node.open(access).map_err(|_| Errno::ESTALE));
+        let opened = self.node(ino).and_then(|node| {
+            let user = caller::credentials(request, access, node.permissions());
+            node.open_as(access, user).map_err(|_| Errno::ESTALE)
+        });
         match opened {
             Ok(file) => {
                 let flags = FopenFlags::FOPEN_DIRECT_IO
@@ -135,9 +138,15 @@ impl Filesystem for Server {
         offset: u64,
         size: u32,
         _: OpenFlags,
-        _: Option<LockOwner>,
+        reader: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        // Only read(2) and its like say who reads. Without, a page is to be filled for splice(2),
+        // sendfile(2) or mmap(2), which would be shared by all and believed to be as long as the
+        // file seems. Refused, they leave nothing behind, and their callers turn to read(2).
+        if reader.is_none() {
+            return reply.error(Errno::EINVAL);
+        }
         let Some(file) = self.0.handles.file(handle.0) else { return reply.error(Errno::EBADF) };
         let (offset, size) =
             (usize::try_from(offset).unwrap_or(usize::MAX), size.try_into().unwrap_or(usize::MAX));

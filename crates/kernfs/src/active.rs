@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Error, Node,
+    Credentials, Error, Node,
     node::NodeFlags,
     sync::{Ordering, lock, wait},
 };
@@ -27,17 +27,21 @@ pub(crate) const DEACTIVATED: i32 = i32::MIN + 1;
 #[derive(Debug)]
 pub struct Operation<'a> {
     node: &'a Arc<Node>,
+    credentials: Option<&'a Credentials>,
 }
 
 impl<'a> Operation<'a> {
     /// Starts one.
     #[doc(alias = "kernfs_get_active")]
-    pub(crate) fn start(node: &'a Arc<Node>) -> Result<Self, Error> {
+    pub(crate) fn start(
+        node: &'a Arc<Node>,
+        credentials: Option<&'a Credentials>,
+    ) -> Result<Self, Error> {
         let mut active = node.active.load(Ordering::Acquire);
         while active >= 0 {
             let (order, relaxed) = (Ordering::AcqRel, Ordering::Acquire);
             match node.active.compare_exchange_weak(active, active + 1, order, relaxed) {
-                Ok(_) => return Ok(Self { node }),
+                Ok(_) => return Ok(Self { node, credentials }),
                 Err(now) => active = now,
             }
         }
@@ -48,6 +52,14 @@ impl<'a> Operation<'a> {
     #[must_use]
     pub fn node(&self) -> &'a Arc<Node> {
         self.node
+    }
+
+    /// Who opened the file that is read or written. `None`: this process
+    /// itself, which may do everything.
+    #[must_use]
+    #[doc(alias = "f_cred")]
+    pub fn credentials(&self) -> Option<&'a Credentials> {
+        self.credentials
     }
 
     /// Removes the node from within its own operation, which removal from

@@ -31,12 +31,13 @@
 //!
 //! # What it does not do
 //! Symbolic links, times, memory mappings, namespaces of
-//! one tree. Permissions are kept and not enforced: it knows no credentials.
+//! one tree. Permissions are kept and not enforced.
 
 mod active;
 mod attribute;
 mod children;
 mod core;
+mod credentials;
 mod error;
 mod id;
 mod listener;
@@ -54,6 +55,8 @@ mod xattr;
 pub use self::{
     active::Operation,
     attribute::Attribute,
+    children::Listing,
+    credentials::Credentials,
     error::Error,
     listener::Listener,
     node::{Entry, Node},

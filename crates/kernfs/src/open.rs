@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use crate::{
-    Access, Error, Node, Operation, Ready,
+    Access, Credentials, Error, Node, Operation, Ready,
     sync::{AtomicBool, AtomicU32, Mutex, Ordering, lock},
 };
 
@@ -21,6 +21,8 @@ use crate::{
 pub struct OpenFile {
     node: Arc<Node>,
     access: Access,
+    /// Of a client; boxed, since this process's own files have none.
+    credentials: Option<Box<Credentials>>,
     released: AtomicBool,
     /// The node's count of notifications when it was last read.
     seen: AtomicU32,
@@ -39,13 +41,36 @@ impl Node {
     /// # Errors
     /// `EISDIR`; `ENODEV` if it was removed or is hidden.
     pub fn open(self: &Arc<Self>, access: Access) -> Result<Arc<OpenFile>, Error> {
+        self.open_with(access, None)
+    }
+
+    /// The same for a user: what the attribute judges by rights, it judges by
+    /// his ([`Operation::credentials`]). Whether he may open the file is the
+    /// caller's to decide.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_as(
+        self: &Arc<Self>,
+        access: Access,
+        user: Credentials,
+    ) -> Result<Arc<OpenFile>, Error> {
+        self.open_with(access, Some(Box::new(user)))
+    }
+
+    fn open_with(
+        self: &Arc<Self>,
+        access: Access,
+        credentials: Option<Box<Credentials>>,
+    ) -> Result<Arc<OpenFile>, Error> {
         if self.is_dir() {
             return Err(Error::IsDirectory { name: self.text() });
         }
-        let _operation = Operation::start(self)?;
+        let _operation = Operation::start(self, None)?;
         let opened = Arc::new(OpenFile {
             node: Arc::clone(self),
             access,
+            credentials,
             released: AtomicBool::new(false),
             seen: AtomicU32::new(0),
             content: Mutex::new(None),
@@ -177,7 +202,7 @@ impl OpenFile {
 
     /// An operation, unless the file is dead.
     fn operate(&self) -> Result<Operation<'_>, Error> {
-        let operation = Operation::start(&self.node)?;
+        let operation = Operation::start(&self.node, self.credentials.as_deref())?;
         if self.released.load(Ordering::Acquire) {
             return Err(Error::Removed { id: self.node.id() });
         }

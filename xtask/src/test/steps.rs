@@ -31,7 +31,8 @@ pub(super) fn clippy() -> Result<Ending> {
 /// All but the scenarios, which have a step of their own.
 pub(super) fn tests() -> Result<Ending> {
     // Clients of a mount; a test whose client is missing says that it is skipped.
-    if let Err(reason) = debian::provide(&[debian::INOTIFYWAIT, debian::WATCHMEDO]) {
+    if let Err(reason) = debian::provide(&[debian::INOTIFYWAIT, debian::WATCHMEDO, debian::BUSYBOX])
+    {
         println!("{reason:#}");
     }
     let cargo = |words: &[&str]| process::run(process::cargo().args(words).args(WHOLE));

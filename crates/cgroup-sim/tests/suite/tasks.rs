@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use cgroup_sim::{Hierarchy, Options, Processes, ROOT};
+use kernfs::{Access, Credentials, Permissions};
 use rustix::io::Errno;
 
 use crate::{Watcher, errno, hierarchy, nested, value};
@@ -109,7 +110,7 @@ struct Real {
 }
 
 impl Processes for Real {
-    fn adopt(&self, pid: u32) -> Result<(), Errno> {
+    fn adopt(&self, pid: u32, _: Option<&Credentials>) -> Result<(), Errno> {
         if pid == 7 { Ok(()) } else { Err(Errno::SRCH) }
     }
 
@@ -131,4 +132,86 @@ fn a_real_process_is_a_task_from_the_write_to_its_reported_exit() {
     assert_eq!(value(&all, "a/cgroup.events", "populated"), 1, "until it is gone");
     all.exit(7).unwrap();
     assert_eq!(value(&all, "a/cgroup.events", "populated"), 0);
+}
+
+fn user(uid: u32) -> Credentials {
+    Credentials { uid, gid: uid, groups: Box::default(), privileged: false }
+}
+
+/// Writes through a file that a user opened.
+fn write_as(all: &Hierarchy, by: u32, path: &str, text: u32) -> Result<(), Errno> {
+    let (directory, name) = path.rsplit_once('/').unwrap();
+    let names = directory.split('/').filter(|name| !name.is_empty());
+    let root = Arc::clone(all.tree().root());
+    let node = names.fold(root, |node, name| node.child(name).unwrap()).child(name).unwrap();
+    let file = node.open_as(Access::WRITE, user(by)).unwrap();
+    file.write(text.to_string().as_bytes()).map_err(|error| error.errno())
+}
+
+fn give(all: &Hierarchy, path: &str, mode: u16, uid: u32) {
+    all.mount().set_permissions(path, Permissions { mode, uid, gid: uid }).unwrap();
+}
+
+/// Kernel: `cgroup_procs_write_permission`, with `of->file->f_cred`.
+#[test]
+fn who_moves_a_task_may_write_to_the_common_ancestor() {
+    let all = Hierarchy::new(Options::default());
+    for path in ["a", "a/x", "a/x/deep", "a/y", "b"] {
+        all.mkdir(path).unwrap();
+    }
+    let place = |path: &str| all.find(path).unwrap();
+    let pid = all.spawn(place("a/x/deep")).unwrap();
+    let denied = Err(Errno::ACCESS);
+    // The target's own mode is the open's matter.
+    for file in ["a/y/cgroup.procs", "a/y/cgroup.threads", "a/cgroup.procs", "b/cgroup.procs"] {
+        assert_eq!(write_as(&all, 1, file, pid), denied, "{file}");
+    }
+    // Of neither source nor target, but of what both are in.
+    give(&all, "a/x/cgroup.procs", 0o644, 1);
+    give(&all, "a/y/cgroup.procs", 0o644, 1);
+    assert_eq!(write_as(&all, 1, "a/y/cgroup.procs", pid), denied);
+    give(&all, "a/cgroup.procs", 0o644, 1);
+    assert_eq!(write_as(&all, 2, "a/y/cgroup.procs", pid), denied);
+    assert_eq!(write_as(&all, 1, "a/y/cgroup.procs", pid), Ok(()));
+    assert_eq!(all.read("a/y/cgroup.procs").unwrap(), format!("{pid}\n"));
+    // Source or target may be it.
+    assert_eq!(write_as(&all, 1, "a/cgroup.procs", pid), Ok(()));
+    assert_eq!(write_as(&all, 1, "a/x/cgroup.procs", pid), Ok(()));
+    assert_eq!(write_as(&all, 1, "a/x/cgroup.procs", pid), Ok(()), "where it is");
+    // No further than the common ancestor: nothing above it is asked.
+    assert_eq!(write_as(&all, 1, "b/cgroup.procs", pid), denied);
+    assert_eq!(write_as(&all, 1, "/cgroup.procs", pid), denied);
+    give(&all, "cgroup.procs", 0o646, 0);
+    assert_eq!(write_as(&all, 1, "b/cgroup.procs", pid), Ok(()));
+    // Rights come before the rules of the destination, as on Linux.
+    give(&all, "cgroup.procs", 0o644, 0);
+    all.write("cgroup.subtree_control", "+memory").unwrap();
+    all.write("a/cgroup.subtree_control", "+memory").unwrap();
+    assert_eq!(write_as(&all, 1, "a/cgroup.procs", pid), denied);
+    all.check_conservation().unwrap();
+}
+
+/// Nobody else may take it.
+struct Owned;
+
+impl Processes for Owned {
+    fn adopt(&self, _: u32, by: Option<&Credentials>) -> Result<(), Errno> {
+        if by.is_none_or(|by| by.uid == 1) { Ok(()) } else { Err(Errno::ACCESS) }
+    }
+
+    fn kill(&self, _: u32) {}
+}
+
+#[test]
+fn whose_a_real_process_is_decides_for_who_opened_the_file() {
+    let processes = Some(Arc::new(Owned) as Arc<dyn Processes>);
+    let all = Hierarchy::new(Options { processes, ..Options::default() });
+    all.mkdir("a").unwrap();
+    all.mkdir("b").unwrap();
+    assert_eq!(write_as(&all, 2, "a/cgroup.procs", 7), Err(Errno::ACCESS));
+    assert_eq!(write_as(&all, 1, "a/cgroup.procs", 7), Ok(()));
+    // From here on it is moved like any other.
+    assert_eq!(write_as(&all, 1, "b/cgroup.procs", 7), Err(Errno::ACCESS));
+    all.write("b/cgroup.procs", "7").unwrap();
+    all.write("b/cgroup.procs", "8").unwrap();
 }

@@ -3,6 +3,7 @@
 //! where the host does. They come from packages; one that is not installed is told as
 //! `skipped: …`, and fails where `CI=true`.
 
+mod copies;
 mod place;
 mod program;
 

@@ -45,6 +45,11 @@ impl Mounted {
         Some(Self { server, directory, _temporary: temporary })
     }
 
+    /// The server's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.id()
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.server);
         kill_process(pid, signal).unwrap();
