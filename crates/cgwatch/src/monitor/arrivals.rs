@@ -37,7 +37,7 @@ impl<W: World> Monitor<W> {
         let books = &self.books;
         let all = self.hints.take_names(|key| books.get(key).map_or(0, |node| node.depth));
         for (key, mut names) in all {
-            if self.turns.awaits_check(key) {
+            if self.turns.awaits_check(&self.books, key) {
                 // If it turns out to be dead, its end tells of them.
                 self.hints.put_back(key, names);
                 self.check_first(key);

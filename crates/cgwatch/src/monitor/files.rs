@@ -298,7 +298,7 @@ impl<W: World> Monitor<W> {
     /// Reads everything of a node anew, finds files that came or went, and sets missing watches.
     /// Tells whether it is alive.
     pub(crate) fn check_node(&mut self, key: NodeKey, learned_from: LearnedFrom) -> bool {
-        let compare = self.turns.forget(key);
+        let compare = self.turns.forget(&self.books, key);
         match self.open(key) {
             Ok(None) => {
                 self.bury_tree(key, learned_from);

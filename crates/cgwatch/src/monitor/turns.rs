@@ -18,7 +18,7 @@
 
 use std::collections::BTreeSet;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::{
     Map, Monitor,
@@ -59,6 +59,15 @@ pub(crate) struct Check {
     learned_from: LearnedFrom,
 }
 
+/// A directory that rests between two checks of its children.
+#[derive(Debug, Default)]
+struct Resting {
+    /// It is to be checked, too.
+    itself: bool,
+    /// Children that were checked since its last hint, for reasons of their own.
+    checked: HashSet<NodeKey>,
+}
+
 impl Item for NodeKey {
     fn order(&self) -> Order {
         Order::Before
@@ -78,8 +87,8 @@ pub(crate) struct Turns {
     checked: Vec<NodeKey>,
     /// When a directory's children may be checked again.
     rests: Map<NodeKey, u64>,
-    /// Directories whose children are to be checked then; `true`: and themselves.
-    resting: Map<NodeKey, bool>,
+    /// Directories whose children are to be checked then.
+    resting: Map<NodeKey, Resting>,
     /// How many are to be compared.
     comparisons: usize,
     /// How many readings this pass may still take.
@@ -116,7 +125,13 @@ impl Turns {
     }
 
     /// Everything of a cgroup is being read. Tells whether its children are to be compared.
-    pub(crate) fn forget(&mut self, key: NodeKey) -> bool {
+    pub(crate) fn forget(&mut self, books: &Books, key: NodeKey) -> bool {
+        if !self.resting.is_empty()
+            && let Some(parent) = books.get(key).and_then(|node| node.parent)
+            && let Some(resting) = self.resting.get_mut(&parent)
+        {
+            resting.checked.insert(key);
+        }
         !self.due.is_empty() && self.take(key).is_some_and(|due| due.compare)
     }
 
@@ -125,9 +140,14 @@ impl Turns {
         self.comparisons > 0
     }
 
-    /// A cgroup waits to be checked.
-    pub(crate) fn awaits_check(&self, key: NodeKey) -> bool {
+    /// A cgroup waits to be checked, by itself or with all children of its directory.
+    pub(crate) fn awaits_check(&self, books: &Books, key: NodeKey) -> bool {
+        let rests = |dir: NodeKey| {
+            self.resting.get(&dir).is_some_and(|resting| !resting.checked.contains(&key))
+        };
         self.due.get(&key).is_some_and(|due| due.check.is_some())
+            || !self.resting.is_empty()
+                && books.get(key).and_then(|node| node.parent).is_some_and(rests)
     }
 
     /// A file may have been replaced in a directory, and that was not checked yet.
@@ -237,7 +257,7 @@ impl Turns {
         self.rests.retain(|_, until| *until > now_ns);
         let rested = self.resting.keys().filter(|dir| !self.rests.contains_key(*dir));
         let rested: Vec<NodeKey> = rested.copied().collect();
-        let take = |dir| self.resting.swap_remove(&dir).map(|itself| (dir, itself));
+        let take = |dir| self.resting.swap_remove(&dir).map(|resting| (dir, resting.itself));
         rested.into_iter().filter_map(take).collect()
     }
 }
@@ -246,7 +266,7 @@ impl<W: World> Monitor<W> {
     /// Checks a cgroup that waits for it before anything else is read of it or believed of its children:
     /// a file may have been replaced, and a name be borne by another.
     pub(crate) fn check_first(&mut self, key: NodeKey) {
-        if self.turns.awaits_check(key) {
+        if self.turns.awaits_check(&self.books, key) {
             self.check_node(key, LearnedFrom::Lookup);
         }
     }
@@ -308,7 +328,9 @@ impl<W: World> Monitor<W> {
             return;
         }
         if self.turns.rests.get(&dir).is_some_and(|until| *until > self.now_ns) {
-            *self.turns.resting.entry(dir).or_default() |= itself;
+            let resting = self.turns.resting.entry(dir).or_default();
+            resting.itself |= itself;
+            resting.checked.clear();
             return;
         }
         let mut keys: Vec<_> = self.books.children(dir).collect();

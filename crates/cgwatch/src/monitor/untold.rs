@@ -286,7 +286,12 @@ impl Untold {
 
     /// [`Untold::push_gap`], and no `Ready` ends it before [`Untold::close_gap`] does.
     pub(crate) fn open_gap(&mut self, books: &Books, reason: GapReason) {
-        if self.gap_queued {
+        let ends =
+            |entry: &&Entry| matches!(entry, Entry::Gap(_) | Entry::Ready { after_gap: false });
+        let last = self.queue.iter().rfind(ends);
+        if matches!(last, Some(Entry::Ready { .. })) {
+            self.gap_queued = false; // the one that waits ends with that baseline
+        } else if self.gap_queued {
             // The one that waits is open again.
             self.queue.retain(|entry| !matches!(entry, Entry::Ready { after_gap: true }));
         }
