@@ -25,10 +25,8 @@ use std::{
 
 use fsnotify::{Connector, FileSystem, Fsid, Object, ObjectKind};
 
-use self::{
-    cache::{Cache, Fallout, ROOT},
-    inode::Inode,
-};
+use self::cache::{Cache, Fallout, ROOT};
+pub(crate) use self::inode::Inode;
 pub use self::{
     calls::SystemCalls,
     file::{Access, File, Ready},
@@ -205,10 +203,13 @@ impl Volume {
         }
     }
 
-    pub(crate) fn clear_links(&self, id: u64) {
-        if let Some(inode) = self.cached_inode(id) {
-            inode.clear_links();
-        }
+    /// Clears the links of a node's inode, if it is cached. The caller drops
+    /// it, when it holds no lock: it may be the last to hold it.
+    #[must_use]
+    pub(crate) fn clear_links(&self, id: u64) -> Option<Arc<Inode>> {
+        let inode = self.cached_inode(id)?;
+        inode.clear_links();
+        Some(inode)
     }
 
     fn inode_at(&self, dentry: usize) -> Arc<Inode> {
