@@ -23,7 +23,8 @@
 //!    it in one step: `remove.rs`;
 //! 5. one directory's children, two under `moving`;
 //! 6. activation and draining (`Core::draining`), a node's place, its rarer
-//!    facts, a mount's inode table, the ids, the list of mounts: leaves;
+//!    facts, a mount's inode table, what lost its dentry there, the ids, the
+//!    list of mounts: leaves;
 //! 7. sleepers of polls (`Core::poll`);
 //! 8. the notifier's list (kernel: `kernfs_notify_lock`), a leaf.
 //!

@@ -432,6 +432,26 @@ fn what_another_remover_unlinked_has_no_links_left() {
     });
 }
 
+/// And of dentries: one thread's lookup drops the file's, another reclaims the
+/// directory's.
+#[test]
+fn a_second_killer_of_dentries_does_not_overtake() {
+    model(|| {
+        let nested = Nested::new(Profile::Linux71);
+        nested.file.remove();
+        let other = thread::spawn({
+            let mount = Arc::clone(&nested.world.mount);
+            move || drop(mount.lookup("/d/f"))
+        });
+        nested.dir.remove();
+        nested.world.mount.reclaim();
+        other.join().unwrap();
+        // A lookup amid the removal takes the directory's dentry in silence, as on Linux.
+        let told = nested.told();
+        assert!(told == CHILD_THEN_PARENT || told == CHILD_THEN_PARENT[..2], "{told:?}");
+    });
+}
+
 /// What one schedule or another told, over all of them.
 #[derive(Default)]
 struct Seen(std::sync::Mutex<std::collections::BTreeSet<Vec<u32>>>);

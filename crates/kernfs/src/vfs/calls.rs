@@ -246,6 +246,7 @@ impl SuperBlock {
         });
         // Its dentry dies here, unless someone holds it.
         drop(pin);
+        self.volume.settle_all();
         let core = &self.volume.core;
         if core.options.profile.announces() && node.flags().contains(NodeFlags::UNLINKED) {
             core.deliver_removal(&node);

@@ -14,6 +14,7 @@ mod calls;
 mod file;
 mod inode;
 mod pin;
+mod settle;
 mod tell;
 
 use std::{
@@ -25,8 +26,11 @@ use std::{
 
 use fsnotify::{Connector, FileSystem, Fsid, Object, ObjectKind};
 
-use self::cache::{Cache, Fallout, ROOT};
 pub(crate) use self::inode::Inode;
+use self::{
+    cache::{Cache, Fallout, ROOT},
+    settle::Settling,
+};
 pub use self::{
     calls::SystemCalls,
     file::{Access, File, Ready},
@@ -53,6 +57,7 @@ pub(crate) struct Volume {
     connector: Connector,
     file_system: FileSystem,
     cache: Mutex<Cache>,
+    settling: Settling,
     inodes: Mutex<HashMap<u64, Weak<Inode>>>,
 }
 
@@ -116,6 +121,7 @@ impl SuperBlock {
                 connector: Connector::new(),
                 file_system,
                 cache: Mutex::new(Cache::new(root, core.options.profile)),
+                settling: Settling::default(),
                 inodes: Mutex::new(inodes),
             }
         });
