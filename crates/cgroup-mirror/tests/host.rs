@@ -263,10 +263,20 @@ fn the_parent_sees_births_deaths_and_the_name_of_what_changed() {
     let someone = top.inhabit("b");
     let events = shown.events(|events| events.iter().any(|event| event.0 == directory));
     assert!(events.contains(&(directory, MODIFY, "cgroup.events".into())), "{events:x?}");
+    let file = shown.watch("/b/cgroup.events", DELETE_SELF);
     drop(someone);
     top.remove("b");
-    let events = shown.events(|events| events.iter().any(|event| event.1 & DELETE != 0));
-    assert!(events.contains(&(parent, DELETE | ISDIR, "b".into())), "{events:x?}");
+    let mut events = shown.events(|events| events.iter().any(|event| event.1 & DELETE != 0));
+    // Children, directory, parent: when the parent hears of it, all else was told.
+    events.retain(|event| event.1 & MODIFY == 0);
+    let expected = [
+        (file, DELETE_SELF, String::new()),
+        (file, IGNORED, String::new()),
+        (directory, DELETE_SELF, String::new()),
+        (directory, IGNORED, String::new()),
+        (parent, DELETE | ISDIR, "b".into()),
+    ];
+    assert_eq!(events, expected);
     shown.mount.lookup("/b").unwrap_err();
 }
 

@@ -7,7 +7,7 @@ use crate::{
     id::Ids,
     notify::{Notifier, Pending},
     sync::{Condvar, Mutex, lock},
-    vfs::Volume,
+    vfs::{Inode, Volume},
 };
 
 pub(crate) struct Core {
@@ -22,6 +22,21 @@ pub(crate) struct Core {
     volumes: Mutex<Vec<Weak<Volume>>>,
     listeners: Mutex<Vec<Weak<dyn Listener>>>,
     poll: Poll,
+}
+
+/// What a removal looked at under [`Core::moving`], and drops after it: the
+/// end of an inode or mount takes locks of `fsnotify`.
+#[derive(Default)]
+pub(crate) struct Held {
+    volumes: Vec<Arc<Volume>>,
+    inodes: Vec<Arc<Inode>>,
+}
+
+impl Held {
+    pub(crate) fn clear(&mut self) {
+        self.volumes.clear();
+        self.inodes.clear();
+    }
 }
 
 /// Where open files wait for a notification.
@@ -72,26 +87,35 @@ impl Core {
     }
 
     /// A node is out of the tree: what that means behind it is the profile's.
-    pub(crate) fn removed(&self, node: &Arc<Node>) {
+    /// To be called under [`Self::moving`], in the step that unlinked it. What
+    /// must not be dropped there is put into `held`. Whether someone sleeps in
+    /// a poll and is to be woken.
+    pub(crate) fn unlinked(&self, node: &Arc<Node>, held: &mut Held) -> bool {
         let profile = self.options.profile;
         if profile.clears_links() {
-            let mut volumes = Vec::new();
-            self.volumes(&mut volumes);
-            for volume in &volumes {
-                volume.clear_links(node.id());
-            }
+            self.volumes(&mut held.volumes);
+            let cleared = held.volumes.iter().filter_map(|volume| volume.clear_links(node.id()));
+            held.inodes.extend(cleared);
         }
-        if profile.announces() {
-            self.tell_later(node, Pending::REMOVED);
-        }
+        profile.announces() && self.pending.push(node, Pending::REMOVED)
     }
 
     /// Lists a node for the worker and wakes who sleeps in a poll.
     pub(crate) fn tell_later(&self, node: &Arc<Node>, what: Pending) {
         if self.pending.push(node, what) {
-            let _guard = lock(&self.poll.lock);
-            self.poll.woken.notify_all();
+            self.wake_poll();
         }
+    }
+
+    /// Wakes who sleeps in a poll.
+    pub(crate) fn wake_poll(&self) {
+        let _guard = lock(&self.poll.lock);
+        self.poll.woken.notify_all();
+    }
+
+    /// Emits what is pending up to a node's removal, which is among it.
+    pub(crate) fn deliver_removal(&self, node: &Node) {
+        self.pending.deliver_while(self, || !node.is_announced());
     }
 
     /// Sleeps until `ready`, or as long as `limit`.

@@ -19,10 +19,12 @@
 //! 2. an active reference ([`Operation`]): held while an attribute runs; not a
 //!    lock, but removal waits for it;
 //! 3. a mount's dentry cache (kernel: `d_lock` and the rest of fs/dcache.c);
-//! 4. links (`Core::moving`; kernel: `kernfs_rwsem`);
+//! 4. links (`Core::moving`; kernel: `kernfs_rwsem`); what a removal does under
+//!    it in one step: `remove.rs`;
 //! 5. one directory's children, two under `moving`;
 //! 6. activation and draining (`Core::draining`), a node's place, its rarer
-//!    facts, a mount's inode table, the ids, the list of mounts: leaves;
+//!    facts, a mount's inode table, what lost its dentry there, the ids, the
+//!    list of mounts: leaves;
 //! 7. sleepers of polls (`Core::poll`);
 //! 8. the notifier's list (kernel: `kernfs_notify_lock`), a leaf.
 //!

@@ -4,7 +4,8 @@
 //! A node has a word of pending bits and at most one place in the list.
 //! Bits **accumulate**: a removal is added to a pending modification, and both
 //! are told, in this order. A node is taken off the list before it is told,
-//! so that what happens meanwhile lists it again.
+//! so that what happens meanwhile lists it again; but nothing follows its
+//! removal.
 //!
 //! Listing a node allocates nothing: the list has room for every node in
 //! memory, made when the node was.
@@ -33,6 +34,8 @@ bitflags! {
         /// It was modified, and its owner's rate limit holds that back. Does
         /// not list the node.
         const HELD_BACK = 4;
+        /// Its removal was taken off the list: nothing is added any more.
+        const ANNOUNCED = 8;
     }
 }
 
@@ -91,10 +94,10 @@ impl Notifier {
     pub(crate) fn push(&self, node: &Arc<Node>, add: Pending) -> bool {
         let mut state = lock(&self.state);
         let sleepers = state.sleepers > 0;
-        if state.closed {
+        let had = Pending::from_bits_retain(node.pending.load(Ordering::Relaxed));
+        if state.closed || had.contains(Pending::ANNOUNCED) {
             return sleepers;
         }
-        let had = Pending::from_bits_retain(node.pending.load(Ordering::Relaxed));
         // A change to be told anyway is not held back.
         let told_anyway = had.contains(Pending::MODIFIED);
         let add = if told_anyway { add - Pending::HELD_BACK } else { add };
@@ -120,18 +123,27 @@ impl Notifier {
         let list = &mut state.list;
         let node = if last_first { list.pop_back() } else { list.pop_front() }?;
         let has = Pending::from_bits_retain(node.pending.load(Ordering::Relaxed));
-        node.pending.store((has - Pending::LISTED).bits(), Ordering::Relaxed);
+        let mut left = has - Pending::LISTED;
+        left.set(Pending::ANNOUNCED, has.contains(Pending::REMOVED));
+        node.pending.store(left.bits(), Ordering::Relaxed);
         Some((node, has & Pending::LISTED))
     }
 
     /// Tells all that is pending, and what becomes so meanwhile. Returns how
     /// many nodes had something to tell.
     pub(crate) fn deliver(&self, core: &Core) -> usize {
+        self.deliver_while(core, || true)
+    }
+
+    /// As [`deliver`](Self::deliver), for as long as `wanted`, which is asked
+    /// when nobody else delivers.
+    pub(crate) fn deliver_while(&self, core: &Core, wanted: impl Fn() -> bool) -> usize {
         let _one_at_a_time = lock(&self.delivery);
         let mut volumes = Vec::new();
         let mut listeners = Vec::new();
         let mut told = 0;
-        while let Some((node, has)) = self.pop(core.options.profile.last_first()) {
+        while wanted() {
+            let Some((node, has)) = self.pop(core.options.profile.last_first()) else { break };
             core.volumes(&mut volumes);
             for volume in &volumes {
                 if has.contains(Pending::MODIFIED) {
@@ -200,6 +212,13 @@ impl Node {
         }
         self.notified.fetch_add(1, Ordering::AcqRel);
         self.core().tell_later(self, Pending::MODIFIED);
+    }
+
+    /// Whether its removal was taken off the list, and told once the turn of
+    /// who took it is over. Nothing about the node follows.
+    pub(crate) fn is_announced(&self) -> bool {
+        let pending = Pending::from_bits_retain(self.pending.load(Ordering::Relaxed));
+        pending.contains(Pending::ANNOUNCED)
     }
 
     /// The file changed, and its owner will [`notify`](Self::notify) later:

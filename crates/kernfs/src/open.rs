@@ -154,6 +154,12 @@ impl OpenFile {
     /// `ENODEV` after removal, `EBADF` if not opened for writing, or what the
     /// attribute says.
     pub fn write(&self, content: &[u8]) -> Result<(), Error> {
+        self.write_then(content, || {})
+    }
+
+    /// As [`write`](Self::write); `then` runs while the operation is in
+    /// flight, which a removal of the node waits for.
+    pub(crate) fn write_then(&self, content: &[u8], then: impl FnOnce()) -> Result<(), Error> {
         if !self.access.contains(Access::WRITE) {
             return Err(self.refused(Errno::BADF));
         }
@@ -161,6 +167,7 @@ impl OpenFile {
         if let Some(attribute) = self.node.attribute() {
             attribute.store(&operation, content).map_err(|e| self.refused(e))?;
         }
+        then();
         Ok(())
     }
 

@@ -9,10 +9,15 @@ pub enum Profile {
     /// Linux 7.1 and later (modelled on 7.3.4: a dentry that dies says so only
     /// if it is its inode's last): a removed file says so when its dentry
     /// dies, which is late if someone holds it, and never if it is gone.
+    /// A change that the worker delivers at that moment may come between
+    /// `DELETE_SELF` and `IGNORED`, not after: `fsnotify_inoderemove` sends the
+    /// one and then destroys the marks, and shares no lock with
+    /// `kernfs_notify_workfn`.
     Linux71,
     /// Every removed node says so: a pending modification, then
-    /// `DELETE_SELF`, then `IGNORED`, whatever is cached, open or disabled.
-    /// Changes are told first pending first, children before parents.
+    /// `DELETE_SELF`, then `IGNORED`, whatever is cached, open or disabled, and
+    /// no change after that. Changes are told first pending first, children
+    /// before parents; what a parent hears of an `rmdir` is last.
     #[default]
     Announced,
 }

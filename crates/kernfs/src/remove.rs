@@ -6,11 +6,20 @@
 //! under the lock of its children: from then on none is added. Then, children
 //! strictly before parents, each node is drained and unlinked. Several
 //! removals of one subtree may run at once; all of them wait until it is
-//! drained, and whoever unlinks a node announces it.
+//! drained.
+//!
+//! To unlink a node, to clear the links of its inodes and to list it for the
+//! worker is **one step** under `Core::moving` (kernel: `kernfs_rwsem`): a
+//! removal that finds a child unlinked goes on to the parent, so the child's
+//! announcement must be under way by then. The locks taken in that step, in
+//! this order: `Core::moving`, the children of the parent; then, each for
+//! itself, the list of mounts, a mount's inode table, the notifier's list. The
+//! notifier's list stays a leaf: [`Node::notify`] waits for no removal.
+//! What the step held (mounts, inodes) is dropped after it.
 
 use std::sync::Arc;
 
-use crate::{Error, Node, error::text, node::NodeFlags, sync::lock};
+use crate::{Error, Node, core::Held, error::text, node::NodeFlags, sync::lock};
 
 impl Node {
     /// Removes it and all below it. Waits for operations in flight, not for
@@ -21,11 +30,11 @@ impl Node {
         if self.flags().contains(NodeFlags::UNLINKED) {
             return;
         }
+        let mut held = Held::default();
         for node in self.deactivate_all().iter().rev() {
             node.drain();
-            if node.unlink() {
-                node.core().removed(node);
-            }
+            node.unlink(&mut held);
+            held.clear();
         }
     }
 
@@ -61,11 +70,12 @@ impl Node {
         all
     }
 
-    /// Takes it out of its parent's map. `true` for exactly one caller.
-    fn unlink(self: &Arc<Self>) -> bool {
-        let _still = lock(&self.core().moving);
+    /// Takes it out of its parent's map and starts its announcement, unless
+    /// another removal did.
+    fn unlink(self: &Arc<Self>, held: &mut Held) {
+        let still = lock(&self.core().moving);
         if self.flags().contains(NodeFlags::UNLINKED) {
-            return false;
+            return;
         }
         let (name, parent) = self.place();
         let linked = parent
@@ -73,10 +83,14 @@ impl Node {
             .and_then(|parent| parent.children())
             .map(|children| lock(children).remove(&name));
         self.set_flag(NodeFlags::UNLINKED, true);
+        let poll_sleeps = self.core().unlinked(self, held);
+        drop(still);
         // The root has no parent; any other node was in the map. Dropping it
         // here cannot be its end: the caller holds it.
         drop(linked);
-        true
+        if poll_sleeps {
+            self.core().wake_poll();
+        }
     }
 
     /// Moves it to another directory, or gives it another name. No event: on

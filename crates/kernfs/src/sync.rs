@@ -6,12 +6,25 @@ pub(crate) use std::sync::{
     Condvar, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering},
 };
+#[cfg(not(loom))]
+use std::thread;
+#[cfg(not(loom))]
+pub(crate) use std::thread::ThreadId;
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{
     Condvar, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering},
 };
+#[cfg(loom)]
+use loom::thread;
+#[cfg(loom)]
+pub(crate) use loom::thread::ThreadId;
+
+/// Which thread this is.
+pub(crate) fn this_thread() -> ThreadId {
+    thread::current().id()
+}
 
 /// Locks, also after a panic elsewhere: no critical section of this crate runs
 /// foreign code (attributes run under an active reference, not a lock), so

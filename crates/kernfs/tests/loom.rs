@@ -9,7 +9,7 @@ use fsnotify::{
     Account, Limits, Mask,
     inotify::{InitFlags, Inotify, WatchMask, records},
 };
-use kernfs::{Access, Attribute, Node, Operation, Options, Profile, SuperBlock, Tree};
+use kernfs::{Access, Attribute, Node, Operation, Options, Profile, SuperBlock, SystemCalls, Tree};
 use loom::{
     sync::atomic::{AtomicU32, Ordering::SeqCst},
     thread,
@@ -23,6 +23,15 @@ fn model(run: impl Fn() + Send + Sync + 'static) {
     builder.check(run);
 }
 
+struct Calls;
+
+impl SystemCalls for Calls {
+    fn rmdir(&self, node: &Arc<Node>) -> Result<(), Errno> {
+        node.remove();
+        Ok(())
+    }
+}
+
 /// A tree with one file, mounted, and an inotify instance.
 struct World {
     tree: Arc<Tree>,
@@ -34,7 +43,9 @@ struct World {
 
 impl World {
     fn new(profile: Profile, attribute: Arc<dyn Attribute>) -> Self {
-        let tree = Arc::new(Tree::new(Options { profile, ..Options::default() }));
+        let system_calls: Option<Arc<dyn SystemCalls>> = Some(Arc::new(Calls));
+        let options = Options { profile, system_calls, ..Options::default() };
+        let tree = Arc::new(Tree::new(options));
         let node = tree.root().make_file("f", attribute).unwrap();
         let mount = Arc::new(tree.mount());
         let account = Account::new(Limits::default());
@@ -324,6 +335,203 @@ fn two_that_remove_themselves() {
         assert_eq!(suicide.wins.load(SeqCst), 1);
         assert!(world.node.is_removed());
     });
+}
+
+/// A watched directory `d` with a watched file `f`: watches 1 and 2.
+struct Nested {
+    dir: Arc<Node>,
+    file: Arc<Node>,
+    world: World,
+}
+
+const DIR: i32 = 1;
+const FILE: i32 = 2;
+
+impl Nested {
+    fn new(profile: Profile) -> Self {
+        let world = World::new(profile, Arc::new(Vec::new));
+        let dir = world.tree.root().make_dir("d").unwrap();
+        let file = dir.make_file("f", Arc::new(Vec::new)).unwrap();
+        for (path, wd) in [("/d", DIR), ("/d/f", FILE)] {
+            assert_eq!(world.mount.watch(&world.inotify, path, WatchMask::DELETE_SELF), Ok(wd));
+        }
+        Self { dir, file, world }
+    }
+
+    /// Of which watch each record is.
+    fn told(&self) -> Vec<(i32, Mask)> {
+        let mut buffer = [0; 256];
+        let read = self.world.inotify.read(&mut buffer).unwrap_or(0);
+        records(&buffer[..read]).map(|record| (record.wd, record.mask)).collect()
+    }
+}
+
+const CHILD_THEN_PARENT: [(i32, Mask); 4] = [
+    (FILE, Mask::DELETE_SELF),
+    (FILE, Mask::IN_IGNORED),
+    (DIR, Mask::DELETE_SELF),
+    (DIR, Mask::IN_IGNORED),
+];
+
+/// One removes a file while another removes its directory: the child is
+/// announced before the parent, whoever unlinks it.
+#[test]
+fn a_second_remover_does_not_overtake() {
+    model(|| {
+        let nested = Nested::new(Profile::Announced);
+        let other = thread::spawn({
+            let file = Arc::clone(&nested.file);
+            move || file.remove()
+        });
+        nested.dir.remove();
+        other.join().unwrap();
+        nested.world.tree.drain();
+        assert_eq!(nested.told(), CHILD_THEN_PARENT);
+    });
+}
+
+/// The same by system call: what the parent hears is last, also if the worker
+/// tells the rest.
+#[test]
+fn the_parent_hears_of_an_rmdir_last() {
+    model(|| {
+        let nested = Nested::new(Profile::Announced);
+        let parent = nested.world.mount.watch(&nested.world.inotify, "/", WatchMask::DELETE);
+        let remover = thread::spawn({
+            let file = Arc::clone(&nested.file);
+            move || file.remove()
+        });
+        let worker = thread::spawn({
+            let tree = Arc::clone(&nested.world.tree);
+            move || tree.drain()
+        });
+        nested.world.mount.rmdir("/d").unwrap();
+        let told = nested.told();
+        assert_eq!(told[..4], CHILD_THEN_PARENT);
+        assert_eq!(told[4..], [(parent.unwrap(), Mask::DELETE | Mask::ISDIR)]);
+        remover.join().unwrap();
+        worker.join().unwrap();
+    });
+}
+
+/// The same where dentries announce: a file that another unlinked has lost its
+/// links, too, when the removal of its directory returns, or its dentry would
+/// die in silence.
+#[test]
+fn what_another_remover_unlinked_has_no_links_left() {
+    model(|| {
+        let nested = Nested::new(Profile::Linux71);
+        let other = thread::spawn({
+            let file = Arc::clone(&nested.file);
+            move || file.remove()
+        });
+        nested.dir.remove();
+        nested.world.mount.reclaim();
+        other.join().unwrap();
+        assert_eq!(nested.told(), CHILD_THEN_PARENT);
+    });
+}
+
+/// And of dentries: one thread's lookup drops the file's, another reclaims the
+/// directory's.
+#[test]
+fn a_second_killer_of_dentries_does_not_overtake() {
+    model(|| {
+        let nested = Nested::new(Profile::Linux71);
+        nested.file.remove();
+        let other = thread::spawn({
+            let mount = Arc::clone(&nested.world.mount);
+            move || drop(mount.lookup("/d/f"))
+        });
+        nested.dir.remove();
+        nested.world.mount.reclaim();
+        other.join().unwrap();
+        // A lookup amid the removal takes the directory's dentry in silence, as on Linux.
+        let told = nested.told();
+        assert!(told == CHILD_THEN_PARENT || told == CHILD_THEN_PARENT[..2], "{told:?}");
+    });
+}
+
+/// What one schedule or another told, over all of them.
+#[derive(Default)]
+struct Seen(std::sync::Mutex<std::collections::BTreeSet<Vec<u32>>>);
+
+impl Seen {
+    fn add(&self, told: &[Mask]) {
+        self.0.lock().unwrap().insert(told.iter().map(|mask| mask.bits()).collect());
+    }
+
+    fn assert_is<const N: usize>(&self, all: [&[Mask]; N]) {
+        let all = all.map(|told| told.iter().map(|mask| mask.bits()).collect());
+        assert_eq!(*self.0.lock().unwrap(), all.into());
+    }
+}
+
+/// The worker tells of a change while the file's dentry dies. On Linux the
+/// two exclude each other nowhere (`kernfs_notify_workfn` holds kernfs's locks,
+/// `fsnotify_inoderemove` runs without), and `DELETE_SELF` and the end of the
+/// marks are two steps: the change may fall between them. It never follows
+/// `IGNORED`. On `Announced` the worker does both.
+#[test]
+fn a_change_may_fall_between_delete_self_and_ignored_on_linux_alone() {
+    let [modify, delete_self, ignored] = LAST_WORD;
+    for profile in [Profile::Linux71, Profile::Announced] {
+        let seen = Arc::new(Seen::default());
+        model({
+            let seen = Arc::clone(&seen);
+            move || {
+                let world = World::watched(profile);
+                world.node.notify();
+                let worker = thread::spawn({
+                    let tree = Arc::clone(&world.tree);
+                    move || tree.drain()
+                });
+                world.node.remove();
+                world.mount.reclaim();
+                worker.join().unwrap();
+                world.tree.drain();
+                seen.add(&world.told());
+            }
+        });
+        match profile {
+            Profile::Linux71 => seen.assert_is([
+                &[modify, delete_self, ignored],
+                &[delete_self, modify, ignored],
+                &[delete_self, ignored],
+            ]),
+            _ => seen.assert_is([&LAST_WORD]),
+        }
+    }
+}
+
+/// A write(2) in flight against removal: its `MODIFY` comes before the end or
+/// not at all.
+#[test]
+fn a_write_in_flight_is_told_before_the_removal() {
+    let [modify, delete_self, ignored] = LAST_WORD;
+    let seen = Arc::new(Seen::default());
+    model({
+        let seen = Arc::clone(&seen);
+        move || {
+            let world = World::new(Profile::Announced, Arc::new(Written));
+            world.watch().unwrap();
+            let file = world.mount.open("/f", Access::WRITE).unwrap();
+            let writer = thread::spawn(move || drop(file.write(b"1")));
+            world.node.remove();
+            world.tree.drain();
+            writer.join().unwrap();
+            seen.add(&world.told());
+        }
+    });
+    seen.assert_is([&[modify, delete_self, ignored], &[delete_self, ignored]]);
+}
+
+struct Written;
+
+impl Attribute for Written {
+    fn store(&self, _: &Operation<'_>, _: &[u8]) -> Result<(), Errno> {
+        Ok(())
+    }
 }
 
 #[test]

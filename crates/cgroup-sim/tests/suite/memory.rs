@@ -107,6 +107,52 @@ fn a_cgroup_that_goes_as_one_is_killed_whole() {
     assert_eq!(errno(all.write("a/b/memory.oom.group", "2")), Errno::INVAL);
 }
 
+/// `mem_cgroup_get_oom_group`: from the victim's cgroup up to the one whose limit was met, that one
+/// included, the topmost with `memory.oom.group` goes as one. What is set above the limit does not
+/// count, nor beside the victim's line.
+#[test]
+fn the_topmost_cgroup_under_the_limit_that_is_to_go_as_one_is_killed_whole() {
+    /// Where the limit is, where the flag is, which cgroups are emptied, where the group kill counts.
+    type Case = (&'static str, &'static [&'static str], &'static [&'static str], &'static str);
+    /// `a/b/c` holds the victim.
+    const CASES: [Case; 8] = [
+        ("a", &[], &["a/b/c"], ""),
+        ("a", &["a/b/c"], &["a/b/c"], "a/b/c"),
+        ("a", &["a/b", "a/b/c"], &["a/b/c", "a/b/d"], "a/b"),
+        ("a", &["a", "a/b/c"], &["a/b/c", "a/b/d", "a/e"], "a"),
+        ("a/b", &["a", "a/b", "a/b/c"], &["a/b/c", "a/b/d"], "a/b"),
+        ("a/b", &["a", "a/b/c"], &["a/b/c"], "a/b/c"),
+        ("a/b", &["a"], &["a/b/c"], ""),
+        ("a", &["a/b/d", "a/e"], &["a/b/c"], ""),
+    ];
+    for (limit, flags, emptied, counted) in CASES {
+        let all = nested("+memory");
+        all.mkdir("a/b").unwrap();
+        all.write("a/b/cgroup.subtree_control", "+memory").unwrap();
+        let pids =
+            ["a/b/c", "a/b/d", "a/e"].map(|path| all.spawn(all.mkdir(path).unwrap()).unwrap());
+        for path in flags {
+            all.write(format!("{path}/memory.oom.group"), "1").unwrap();
+        }
+        all.write(format!("{limit}/memory.max"), "4M").unwrap();
+        for (pid, bytes) in pids.into_iter().zip([2 * MB, MB, MB / 2]) {
+            all.allocate(pid, bytes).unwrap();
+        }
+        let case = format!("limit at {limit}, flag at {flags:?}");
+        assert_eq!(errno(all.allocate(pids[0], 4 * MB)), Errno::INTR, "{case}");
+        for path in ["a/b/c", "a/b/d", "a/e"] {
+            let lives = value(&all, &format!("{path}/cgroup.events"), "populated") == 1;
+            assert_eq!(lives, !emptied.contains(&path), "{case}: {path}");
+        }
+        for path in ["a", "a/b", "a/b/c", "a/b/d", "a/e"] {
+            let kills = value(&all, &format!("{path}/memory.events.local"), "oom_group_kill");
+            assert_eq!(kills, u64::from(path == counted), "{case}: {path}");
+        }
+        assert_eq!(value(&all, "a/memory.events", "oom_kill"), emptied.len() as u64, "{case}");
+        all.check_conservation().unwrap();
+    }
+}
+
 #[test]
 fn lowering_max_below_what_is_used_kills() {
     let all = nested("+memory");

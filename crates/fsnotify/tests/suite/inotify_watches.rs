@@ -51,6 +51,7 @@ fn limit_of_watches_is_enospc_and_removal_gives_back() {
             inotify.rm_watch(*wd).unwrap();
             watch(&inotify, &objects::dir(), WatchMask::CREATE);
         }
+        assert_eq!(account.marks(), limit, "what was refused is not charged");
         drop(inotify);
         assert_eq!(account.marks(), 0);
     }
@@ -70,6 +71,7 @@ fn charges_go_to_the_parent_user_namespaces() {
     assert_eq!(inner.groups(), 1, "a charge refused above is given back below");
     watch(&inotify, &objects::file(), WatchMask::MODIFY);
     assert_eq!(errno(inotify.add_watch(objects::file(), WatchMask::MODIFY)), Errno::NOSPC);
+    assert_eq!((outer.marks(), inner.marks()), (1, 1));
     drop(inotify);
     assert_eq!((outer.groups(), outer.marks(), inner.groups(), inner.marks()), (0, 0, 0, 0));
 }

@@ -8,7 +8,8 @@
 //!   but still holds its parent.
 //!
 //! Nothing is announced and no inode dropped under the cache's lock: both are
-//! put into a [`Fallout`], to be settled when the lock is free.
+//! put into a [`Fallout`], to be settled when the lock is free, in the order of
+//! the deaths.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -7,7 +7,7 @@ use fsnotify::{FileHandle, Mask, Object, fanotify, inotify};
 use rustix::io::Errno;
 
 use super::{Access, File, Pin, Stat, SuperBlock, Volume, cache::ROOT, inode::HANDLE_KIND};
-use crate::{Error, Node, error::text};
+use crate::{Error, Node, error::text, node::NodeFlags};
 
 /// The type of a handle of inode number and generation, the two halves of an id
 /// (kernel: `FILEID_INO32_GEN`).
@@ -222,6 +222,10 @@ impl SuperBlock {
     /// Removes a directory: the nodes, then the dentries below it that nobody
     /// holds, then its own, then the parent's watches see `DELETE`.
     ///
+    /// On `Announced` what is pending up to the directory's own removal is
+    /// delivered before that, in this thread: children, directory, parent, as
+    /// on Linux. So there it must not be called from a readiness hook.
+    ///
     /// # Errors
     /// As [`lookup`](Self::lookup); `ENOTDIR`; `EPERM` without
     /// [`SystemCalls`]; what those say.
@@ -242,6 +246,11 @@ impl SuperBlock {
         });
         // Its dentry dies here, unless someone holds it.
         drop(pin);
+        self.volume.settle_all();
+        let core = &self.volume.core;
+        if core.options.profile.announces() && node.flags().contains(NodeFlags::UNLINKED) {
+            core.deliver_removal(&node);
+        }
         let above = self.volume.inode_at(dir.dentry);
         self.volume.tell_entry(Mask::DELETE, &above, name, &node, true, 0);
         Ok(())

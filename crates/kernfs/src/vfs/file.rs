@@ -7,7 +7,7 @@ use bitflags::bitflags;
 use fsnotify::Mask;
 
 use super::Volume;
-use crate::{Error, OpenFile};
+use crate::{Error, OpenFile, node::NodeFlags};
 
 bitflags! {
     /// What a file is opened for.
@@ -106,11 +106,19 @@ impl File {
     /// `ENODEV` after removal, `EBADF` if not opened for writing, or what the
     /// attribute says.
     pub fn write(&self, content: &[u8]) -> Result<(), Error> {
-        self.opened.write(content)?;
-        if !content.is_empty() {
-            self.tell(Mask::MODIFY);
-        }
-        Ok(())
+        // In flight, so that a removal waits and its events follow this one.
+        self.opened.write_then(content, || {
+            if !content.is_empty() && !self.removed_itself() {
+                self.tell(Mask::MODIFY);
+            }
+        })
+    }
+
+    /// Whether the operation in flight removed its own node, so that, on
+    /// `Announced`, its last word may be out already.
+    fn removed_itself(&self) -> bool {
+        self.volume.core.options.profile.announces()
+            && self.opened.node().flags().contains(NodeFlags::UNLINKED)
     }
 
     /// What is ready now. `ERR|PRI`: it notified since it was last read from

@@ -14,6 +14,7 @@ mod calls;
 mod file;
 mod inode;
 mod pin;
+mod settle;
 mod tell;
 
 use std::{
@@ -25,9 +26,10 @@ use std::{
 
 use fsnotify::{Connector, FileSystem, Fsid, Object, ObjectKind};
 
+pub(crate) use self::inode::Inode;
 use self::{
     cache::{Cache, Fallout, ROOT},
-    inode::Inode,
+    settle::Settling,
 };
 pub use self::{
     calls::SystemCalls,
@@ -55,6 +57,7 @@ pub(crate) struct Volume {
     connector: Connector,
     file_system: FileSystem,
     cache: Mutex<Cache>,
+    settling: Settling,
     inodes: Mutex<HashMap<u64, Weak<Inode>>>,
 }
 
@@ -118,6 +121,7 @@ impl SuperBlock {
                 connector: Connector::new(),
                 file_system,
                 cache: Mutex::new(Cache::new(root, core.options.profile)),
+                settling: Settling::default(),
                 inodes: Mutex::new(inodes),
             }
         });
@@ -205,10 +209,13 @@ impl Volume {
         }
     }
 
-    pub(crate) fn clear_links(&self, id: u64) {
-        if let Some(inode) = self.cached_inode(id) {
-            inode.clear_links();
-        }
+    /// Clears the links of a node's inode, if it is cached. The caller drops
+    /// it, when it holds no lock: it may be the last to hold it.
+    #[must_use]
+    pub(crate) fn clear_links(&self, id: u64) -> Option<Arc<Inode>> {
+        let inode = self.cached_inode(id)?;
+        inode.clear_links();
+        Some(inode)
     }
 
     fn inode_at(&self, dentry: usize) -> Arc<Inode> {

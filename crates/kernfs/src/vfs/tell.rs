@@ -6,10 +6,10 @@ use fsnotify::{Event, Mask, Object, Origin, PathData, notify};
 
 use super::{
     Volume,
-    cache::{Cache, Fallout},
+    cache::Cache,
     inode::{Inode, handle_of},
 };
-use crate::{Node, sync::lock};
+use crate::Node;
 
 /// Where an inode was reached, for events of a path.
 pub(super) struct Reached {
@@ -133,23 +133,5 @@ impl Volume {
         if let Some(inode) = inode {
             inode.connector().close();
         }
-    }
-
-    /// Announces and drops what lost its dentry. No lock may be held.
-    pub(super) fn settle(&self, fallout: Fallout) {
-        for (inode, announce) in fallout.inodes {
-            if announce {
-                self.tell_inode(Mask::DELETE_SELF, &inode);
-                inode.connector().close();
-            }
-        }
-    }
-
-    /// Runs `change` on the dentry cache and settles what comes of it.
-    pub(super) fn with_cache<T>(&self, change: impl FnOnce(&mut Cache, &mut Fallout) -> T) -> T {
-        let mut fallout = Fallout::default();
-        let result = change(&mut lock(&self.cache), &mut fallout);
-        self.settle(fallout);
-        result
     }
 }

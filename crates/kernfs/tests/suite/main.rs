@@ -10,6 +10,7 @@ mod hierarchy;
 mod life;
 mod matrix;
 mod open;
+mod order;
 mod permissions;
 mod poll;
 mod reference;

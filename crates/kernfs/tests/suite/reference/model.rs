@@ -205,8 +205,12 @@ impl Model {
         self.tell_mount(format!("CREATE|ISDIR 0/{name}"));
     }
 
-    /// A directory was removed by system call.
+    /// A directory was removed by system call: its own end, and that of its
+    /// files, is told before the parent hears of it.
     pub(super) fn gone(&mut self, node: usize) {
+        if self.profile == Profile::Announced {
+            self.drain();
+        }
         let name = self.nodes[node].name;
         self.tell(0, &format!("DELETE|ISDIR {name}"));
         self.tell_mount(format!("DELETE|ISDIR 0/{name} {node}"));

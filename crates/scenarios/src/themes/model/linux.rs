@@ -24,6 +24,7 @@ use rustix::{
 };
 
 use super::{
+    bystander::Bystanders,
     programs::{FORGOTTEN, Step},
     told::{Names, Part, Told},
 };
@@ -32,7 +33,7 @@ use crate::{
     themes::reclaim::{Evidence, drop_caches, look_at_everything, reclaim, siblings},
 };
 
-pub(super) struct Linux {
+pub(super) struct Linux<'b> {
     held: Vec<File>,
     pinned: Vec<OwnedFd>,
     inotify: Inotify,
@@ -44,11 +45,16 @@ pub(super) struct Linux {
     siblings: Vec<Cgroup>,
     /// Whether the step before was [`Step::Reclaim`].
     reclaiming: bool,
+    bystanders: &'b mut Bystanders,
     tree: Tree,
 }
 
-impl Linux {
-    pub(super) fn new(environment: &Environment, program: &[Step]) -> Result<Self, Failure> {
+impl<'b> Linux<'b> {
+    pub(super) fn new(
+        environment: &Environment,
+        program: &[Step],
+        bystanders: &'b mut Bystanders,
+    ) -> Result<Self, Failure> {
         let tree = Tree::plant(environment)?;
         let does = |which: fn(&Step) -> bool| program.iter().any(which);
         if does(|step| matches!(step, Step::Controller(_))) {
@@ -65,6 +71,7 @@ impl Linux {
             told: Told::default(),
             siblings: if reclaims { siblings(&tree)? } else { Vec::new() },
             reclaiming: false,
+            bystanders,
             tree,
         };
         linux.look("")?;
@@ -137,7 +144,12 @@ impl Linux {
 
     fn look(&mut self, path: &str) -> Result<(), Failure> {
         match fs::symlink_metadata(self.path(path)) {
-            Ok(found) => self.names.learn(found.ino(), path),
+            Ok(found) => {
+                self.names.learn(found.ino(), path);
+                if found.is_dir() {
+                    self.bystanders.know(&self.path(path))?;
+                }
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(Failure::driver("look up", path)(error)),
         }
@@ -161,7 +173,9 @@ impl Linux {
         let path = self.c_path(path)?;
         if !self.groups.contains_key(label) {
             let named = InitFlags::REPORT_DIR_FID | InitFlags::REPORT_NAME;
-            let group = Fanotify::new(named | InitFlags::REPORT_TARGET_FID)?;
+            // A mark on the mount hears of the whole machine: no bound is high enough.
+            let all = InitFlags::REPORT_TARGET_FID | InitFlags::UNLIMITED_QUEUE;
+            let group = Fanotify::new(named | all)?;
             self.groups.insert(label, group);
         }
         let group = &self.groups[label];
