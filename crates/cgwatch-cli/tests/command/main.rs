@@ -9,6 +9,7 @@ mod doctor;
 mod errors;
 mod mirror;
 mod mounting;
+mod places;
 mod running;
 mod simulated;
 mod stream;

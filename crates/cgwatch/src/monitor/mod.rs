@@ -27,6 +27,7 @@ mod schema;
 mod settle;
 mod sweep;
 mod tell;
+mod trouble;
 mod unproved;
 mod untold;
 
@@ -46,11 +47,12 @@ use self::{
     schema::Schemas,
     settle::Loss,
     sweep::Sweep,
+    trouble::Trouble,
     unproved::Unproved,
     untold::{Entry, Untold},
 };
 use crate::{
-    Error, Event, EventKind, GapReason, Options, Snapshot, Strategy, Usage,
+    Error, Event, EventKind, Files, GapReason, Options, Snapshot, Strategy, Usage,
     world::{MountOptions, World},
 };
 
@@ -110,6 +112,7 @@ pub(crate) struct Monitor<W: World> {
     before_ns: u64,
     unix_offset_ns: i64,
     watch_limit_told: bool,
+    trouble: Trouble,
     /// What is found now existed at the start.
     taking_baseline: bool,
     text: Vec<u8>,
@@ -152,6 +155,7 @@ impl<W: World> Monitor<W> {
             before_ns: 0,
             unix_offset_ns: 0,
             watch_limit_told: false,
+            trouble: Trouble::default(),
             taking_baseline: false,
             touched: Set::default(),
             text: Vec::with_capacity(4096),
@@ -190,6 +194,7 @@ impl<W: World> Monitor<W> {
         self.take_in();
         self.unproved.age();
         self.turn_timers()?;
+        self.untold.pay_ready();
         let limit = self.options.untold_pairs;
         self.untold.bound(&mut self.books, &self.schemas, limit);
         Ok(())
@@ -259,6 +264,14 @@ impl<W: World> Monitor<W> {
                 let (cancelled_pairs, cancelled) = (cancelled.pairs, cancelled.sums);
                 out.push(EventKind::Gap { reason, cancelled_pairs, cancelled });
             }
+            Entry::Inaccessible(key, errno) => {
+                if let Some(node) = books.get(key) {
+                    let cgroup = tell::cgroup(books, key, node, &self.root_ids);
+                    let reason = GapReason::Inaccessible { cgroup, errno };
+                    let cancelled = Files::default();
+                    out.push(EventKind::Gap { reason, cancelled_pairs: 0, cancelled });
+                }
+            }
             Entry::Ready { after_gap } => {
                 out.push(EventKind::Ready { cgroups: books.alive() as u64, after_gap });
             }
@@ -324,7 +337,8 @@ impl<W: World> Monitor<W> {
         &self.options
     }
 
-    /// Opens a cgroup's directory if it is still the same cgroup. `Ok(None)`: it is dead.
+    /// Opens a cgroup's directory if it is still the same cgroup. `Ok(None)`: it is dead. Any error is
+    /// noted.
     fn open(&mut self, key: NodeKey) -> Result<Option<W::Dir>, Errno> {
         self.open_by(key, W::open_known)
     }
@@ -345,7 +359,10 @@ impl<W: World> Monitor<W> {
         match verb(&mut self.world, base, &self.path, id) {
             Ok(dir) => Ok(Some(dir)),
             Err(errno) if is_gone(errno) => Ok(None),
-            Err(errno) => Err(errno),
+            Err(errno) => {
+                self.could_not(key, errno);
+                Err(errno)
+            }
         }
     }
 }

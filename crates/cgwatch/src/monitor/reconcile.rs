@@ -1,6 +1,6 @@
 //! After notifications were lost: everything is compared anew.
 
-use super::{Monitor, books::NodeKey, is_gone, names::Ahead};
+use super::{Monitor, books::NodeKey, names::Ahead};
 use crate::{GapReason, LearnedFrom, world::World};
 
 /// So many cgroups are looked at between two drains, lest the queue fill again meanwhile.
@@ -57,8 +57,7 @@ impl<W: World> Monitor<W> {
         });
         match listed {
             Ok(()) => self.compare_names(key, &mut dir, names, ahead, learned_from),
-            Err(errno) if is_gone(errno) => {}
-            Err(_) => self.books.set_unwatched(key, true),
+            Err(errno) => self.could_not(key, errno),
         }
         self.world.close(dir);
     }

@@ -6,9 +6,13 @@
 //! still grow, births that wait together with their deaths, is withheld beyond a limit and summed
 //! up in a `gap`.
 
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashSet, VecDeque},
+    mem::{Discriminant, discriminant},
+};
 
 use hashbrown::HashMap;
+use rustix::io::Errno;
 
 use super::{
     books::{Books, File, NodeKey},
@@ -25,6 +29,8 @@ pub(crate) enum Entry {
     /// Its removal.
     Removal(NodeKey),
     Gap(GapReason),
+    /// Something of a living cgroup could not be looked at.
+    Inaccessible(NodeKey, Errno),
     Ready {
         after_gap: bool,
     },
@@ -89,8 +95,11 @@ pub(crate) struct Untold {
     told: HashMap<NodeKey, Told>,
     cancelled: Cancelled,
     pairs: usize,
-    gap_queued: bool,
+    /// The kinds of gaps that wait, but for the reader's.
+    gaps_queued: Vec<Discriminant<GapReason>>,
     reader_gap_queued: bool,
+    /// A gap is told that no `ready` ends yet.
+    ready_owed: bool,
     /// The first baseline was told.
     based: bool,
 }
@@ -108,7 +117,10 @@ impl Untold {
         let entry = self.queue.pop_front();
         match &entry {
             Some(Entry::Gap(GapReason::Reader)) => self.reader_gap_queued = false,
-            Some(Entry::Gap(_)) => self.gap_queued = false,
+            Some(Entry::Gap(reason)) => {
+                let kind = discriminant(reason);
+                self.gaps_queued.retain(|queued| *queued != kind);
+            }
             Some(Entry::Ready { after_gap: false }) => self.based = true,
             None if self.queue.capacity() > 1024 => self.queue.shrink_to_fit(),
             _ => {}
@@ -245,18 +257,44 @@ impl Untold {
         self.pairs = self.pairs.saturating_sub(1);
     }
 
-    /// What follows is set right up to the next `Ready`; several gaps that wait become one.
+    /// What follows is set right up to the next `Ready`; several gaps of a kind that wait become one.
     pub(crate) fn push_gap(&mut self, reason: GapReason) {
-        let queued = match reason {
-            GapReason::Reader => &mut self.reader_gap_queued,
-            _ => &mut self.gap_queued,
+        let kind = discriminant(&reason);
+        let is_queued = match reason {
+            GapReason::Reader => std::mem::replace(&mut self.reader_gap_queued, true),
+            _ => self.gaps_queued.contains(&kind),
         };
-        if !std::mem::replace(queued, true) {
-            self.queue.push_back(Entry::Gap(reason));
+        if is_queued {
+            return;
+        }
+        if reason != GapReason::Reader {
+            self.gaps_queued.push(kind);
+        }
+        self.queue.push_back(Entry::Gap(reason));
+    }
+
+    /// Something of a living cgroup could not be looked at. At most once until that is over.
+    pub(crate) fn push_inaccessible(&mut self, key: NodeKey, errno: Errno) {
+        self.queue.push_back(Entry::Inaccessible(key, errno));
+    }
+
+    /// The gap that was told ends with the next `ready`.
+    pub(crate) fn owe_ready(&mut self) {
+        self.ready_owed = true;
+    }
+
+    /// Ends a gap that no other `ready` has ended.
+    pub(crate) fn pay_ready(&mut self) {
+        if self.ready_owed {
+            self.push_ready(true);
         }
     }
 
     pub(crate) fn push_ready(&mut self, mut after_gap: bool) {
+        if std::mem::take(&mut self.ready_owed) && !after_gap && self.based {
+            // The baseline of a further root ends no gap.
+            self.push_ready(true);
+        }
         if after_gap && !self.based {
             // A gap before the first baseline is complete ends with that.
             let last = |is: fn(&Entry) -> bool| self.queue.iter().rposition(is);
@@ -269,7 +307,7 @@ impl Untold {
             // Of several roots added together, one: when all that there is has been told.
             self.queue.retain(|entry| !matches!(entry, Entry::Ready { after_gap: false }));
         }
-        if after_gap && (self.gap_queued || self.reader_gap_queued) {
+        if after_gap && (!self.gaps_queued.is_empty() || self.reader_gap_queued) {
             self.queue.retain(|entry| !matches!(entry, Entry::Ready { after_gap: true }));
         }
         self.queue.push_back(Entry::Ready { after_gap });
@@ -318,7 +356,9 @@ impl Untold {
     /// Takes nodes that are forgotten out of the queue.
     fn drop_forgotten(&mut self, books: &Books) {
         self.queue.retain(|entry| match entry {
-            Entry::Living(key) | Entry::Removal(key) => books.get(*key).is_some(),
+            Entry::Living(key) | Entry::Removal(key) | Entry::Inaccessible(key, _) => {
+                books.get(*key).is_some()
+            }
             _ => true,
         });
     }
