@@ -52,7 +52,8 @@
 //! [`Options::allow_other`] says otherwise; the kernel then checks modes and
 //! owners (`default_permissions`). No device files, programs or set-user-id
 //! bits are honoured. The server's own requests are known by the thread that
-//! made them, which no client can be. Names are at most 1024 bytes, writes at
+//! made them, which no client can be. Names of more than 1024 bytes are listed
+//! from Linux 6.15 on only, as far as the kernel has room for them; writes are at
 //! most a page, reads what the attribute showed; offsets beyond that read
 //! nothing. A client that never reads, or keeps files open for ever, costs
 //! what it holds open: one entry a file, and its content if it was read. Who
@@ -81,6 +82,7 @@ mod kick;
 mod known;
 mod lock;
 mod mount;
+mod names;
 mod options;
 mod own;
 mod requests;

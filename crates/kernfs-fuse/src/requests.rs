@@ -5,10 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use fuser::{Errno, FileAttr, FileHandle, INodeNo, ReplyEntry, Request, TimeOrNow};
 use kernfs::{Node, Permissions};
 
-use crate::{caller, facts, shared::Shared};
-
-/// The longest name (kernel: `FUSE_NAME_MAX`; from 6.15 on it would allow more).
-pub(crate) const NAME_MAX: usize = 1024;
+use crate::{caller, facts, names, shared::Shared};
 
 /// Answers the kernel.
 pub(crate) struct Server(pub(crate) Arc<Shared>);
@@ -186,11 +183,19 @@ impl Server {
             }
         }
         let first = usize::try_from(offset.saturating_sub(2)).unwrap_or(usize::MAX);
+        // An empty reply is the end. So an entry that no reply has room for is passed over.
+        let mut is_empty = offset >= 2;
         listing.read(&directory, first, |nodes| {
-            for (at, node) in nodes.iter().enumerate() {
-                let next = (first + at) as u64 + 3;
-                if node.is_active() && add(node, next, &node.name()) {
-                    break;
+            let shown = nodes.iter().enumerate().filter(|(_, node)| node.is_active());
+            for (at, node) in shown {
+                let (next, name) = ((first + at) as u64 + 3, node.name());
+                if !names::is_taken(&name) {
+                    continue;
+                }
+                match add(node, next, &name) {
+                    false => is_empty = false,
+                    true if is_empty => {}
+                    true => break,
                 }
             }
         });
