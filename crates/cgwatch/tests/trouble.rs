@@ -111,6 +111,7 @@ fn each_call_may_fail_and_all_that_is_said() {
             if strategy == Strategy::Fanotify && !by_id {
                 continue;
             }
+            let mut watches = Vec::new();
             for at in 0.. {
                 let errno = errnos[usize::try_from(at).unwrap() % errnos.len()];
                 let failed = Arc::new(AtomicBool::new(false));
@@ -131,6 +132,7 @@ fn each_call_may_fail_and_all_that_is_said() {
                     Err(error) => panic!("{what}: {error}"),
                 }
                 let events = all(&mut watcher, LONG);
+                watches.push((watcher.world().watches(), what.clone()));
                 check(&watcher, &events, gone, &what);
                 if !failed.load(SeqCst) {
                     assert!(gaps(&events).is_empty(), "{what}: {:?}", gaps(&events));
@@ -146,6 +148,11 @@ fn each_call_may_fail_and_all_that_is_said() {
                     }
                     other => panic!("{what}: {other:?}"),
                 }
+            }
+            // All is watched again that is watched where no call fails.
+            let (usual, _) = watches.pop().unwrap();
+            for (watches, what) in watches {
+                assert_eq!(watches, usual, "{what}");
             }
         }
     }
