@@ -109,29 +109,22 @@ fn a_long_name_hides_neither_itself_nor_others() {
             "a change beside them",
             |kind| matches!(kind, EventKind::Changed { cgroup, .. } if cgroup.path.as_bytes() == b"/short"),
         );
-        for length in LENGTHS {
-            let name = vec![b'n'; length];
-            let id = crowd.make(&name);
-            let what = format!("{strategy:?}: a name of {length} bytes");
-            until(&mut watcher, &what, |kind| {
-                let EventKind::Appeared { cgroup, .. } = kind else { return false };
-                cgroup.id == Some(id) && cgroup.path.as_bytes()[1..] == name[..]
-            });
-            crowd.remove(&name);
-            until(
-                &mut watcher,
-                &what,
-                |kind| matches!(kind, EventKind::Removed { cgroup, .. } if cgroup.id == Some(id)),
-            );
+        let new: Vec<Vec<u8>> = LENGTHS.iter().map(|length| vec![b'n'; *length]).collect();
+        let mut born: BTreeSet<_> = new.iter().map(|name| (crowd.make(name), name.len())).collect();
+        ids.extend(born.iter().map(|(id, _)| *id));
+        while !born.is_empty() {
+            let event = until(&mut watcher, "a birth", |kind| kind.name() == "appeared");
+            let EventKind::Appeared { cgroup, .. } = event.kind else { unreachable!() };
+            let its = (cgroup.id.unwrap(), cgroup.path.as_bytes().len() - 1);
+            assert!(born.remove(&its), "{strategy:?}: {its:?} of {born:?}");
         }
-        for name in &old {
-            let id = statat(&crowd.directory, &name[..], AtFlags::empty()).unwrap().st_ino;
+        for name in old.iter().chain(&new).chain([&b"short".to_vec()]) {
             crowd.remove(name);
-            until(
-                &mut watcher,
-                "the end of an old one",
-                |kind| matches!(kind, EventKind::Removed { cgroup, .. } if cgroup.id == Some(id)),
-            );
+        }
+        while !ids.is_empty() {
+            let event = until(&mut watcher, "an end", |kind| kind.name() == "removed");
+            let EventKind::Removed { cgroup, .. } = event.kind else { unreachable!() };
+            assert!(ids.remove(&cgroup.id.unwrap()), "{strategy:?}: {cgroup:?}");
         }
     }
 }

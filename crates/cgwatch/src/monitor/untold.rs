@@ -300,7 +300,8 @@ impl Untold {
             let last = |is: fn(&Entry) -> bool| self.queue.iter().rposition(is);
             let baseline = last(|entry| matches!(entry, Entry::Ready { after_gap: false }));
             after_gap = baseline.is_none_or(|at| {
-                last(|entry| matches!(entry, Entry::Gap(_))).is_some_and(|gap| gap > at)
+                last(|entry| matches!(entry, Entry::Gap(_) | Entry::Inaccessible(..)))
+                    .is_some_and(|gap| gap > at)
             });
         }
         if !after_gap {
