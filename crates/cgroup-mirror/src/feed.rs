@@ -116,7 +116,11 @@ impl Feed {
             }
             EventKind::Removed { cgroup, unseen, .. } => self.death(cgroup, unseen),
             // Several gaps may be told as one, by the reason of the first.
-            EventKind::Gap { reason, .. } => self.missed |= *reason != GapReason::Reader,
+            // Of one that this process may not look at there is nothing to be told.
+            EventKind::Gap { reason, .. } => {
+                let of_one = matches!(reason, GapReason::Reader | GapReason::Inaccessible { .. });
+                self.missed |= !of_one;
+            }
             EventKind::Ready { .. } if self.missed => {
                 self.missed = false;
                 self.lives.values().for_each(Life::notify_all);

@@ -46,6 +46,7 @@ mod feed;
 mod front;
 mod mirror;
 mod mount;
+mod trouble;
 
 pub use self::{
     error::Error,

@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use cgwatch::{Depth, HostReader, Options, Watcher};
+use cgwatch::{Depth, EventKind, HostReader, Options, Watcher};
 use kernfs::Tree;
 
-use crate::{Error, Front, content::Host, feed::Feed, front::NextStep};
+use crate::{Error, Front, content::Host, feed::Feed, front::NextStep, trouble::Trouble};
 
 /// The files that the kernel announces changes of, as [`Options::files`] wants them.
 const EVENT_FILES: [&str; 2] = ["*.events", "cpuset.cpus.partition"];
@@ -22,6 +22,7 @@ pub struct Mirror {
     watcher: Watcher,
     tree: Tree,
     feed: Feed,
+    trouble: Trouble,
 }
 
 /// What a mirror holds.
@@ -54,7 +55,7 @@ impl Mirror {
             ..kernfs::Options::default()
         });
         let feed = Feed::new(Arc::new(Host::new(reader)), Arc::clone(tree.root()), next_step);
-        let mut mirror = Self { watcher, tree, feed };
+        let mut mirror = Self { watcher, tree, feed, trouble: Trouble::default() };
         mirror.update()?;
         Ok(mirror)
     }
@@ -78,7 +79,7 @@ impl Mirror {
     /// [`cgwatch::Error::System`] if the notifications cannot be read.
     pub fn update(&mut self) -> Result<bool, Error> {
         while let Some(event) = self.watcher.next()? {
-            self.feed.take(&event.kind);
+            self.take(&event.kind);
         }
         self.feed.look_again();
         Ok(!self.watcher.has_ended())
@@ -90,9 +91,22 @@ impl Mirror {
     /// As [`update`](Self::update).
     pub fn wait(&mut self, timeout: Duration) -> Result<bool, Error> {
         if let Some(event) = self.watcher.wait(Some(timeout))? {
-            self.feed.take(&event.kind);
+            self.take(&event.kind);
         }
         self.update()
+    }
+
+    fn take(&mut self, kind: &EventKind) {
+        if let EventKind::Gap { reason, .. } = kind {
+            self.trouble.note(reason);
+        }
+        self.feed.take(kind);
+    }
+
+    /// From now on `warn` is called with a sentence for each limit and each cgroup because of which
+    /// something is looked at every so often only. What was so before, [`Self::incomplete`] says.
+    pub fn set_warn(&mut self, warn: impl FnMut(&str) + Send + 'static) {
+        self.trouble.warn = Some(Box::new(warn));
     }
 
     /// How long [`update`](Self::update) has nothing to do, if nothing happens on the host.
@@ -111,9 +125,10 @@ impl Mirror {
         }
         let unwatched = self.watcher.usage().unwatched;
         (unwatched > 0).then(|| {
+            let why = self.trouble.first.as_deref().unwrap_or("see the limits of this user");
             format!(
                 "{unwatched} cgroups could not be watched and are looked at every so often only; \
-                 raise fs.inotify.max_user_watches"
+                 {why}"
             )
         })
     }

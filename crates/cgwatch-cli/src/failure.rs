@@ -18,8 +18,17 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
     match error.downcast_ref::<cgroup_mirror::Error>() {
         Some(cgroup_mirror::Error::Monitor(error)) => explain(error),
         Some(cgroup_mirror::Error::Mount(error)) => explain_mount(error),
-        _ => format!("{error:#}"),
+        _ => match error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()) {
+            Some(cause) => format!("{error:#}{}", open_files(Errno::from_io_error(cause))),
+            None => format!("{error:#}"),
+        },
     }
+}
+
+/// The remedy if a limit on open files was met.
+fn open_files(errno: Option<Errno>) -> String {
+    let remedy = errno.and_then(limits::open_files);
+    remedy.map_or_else(String::new, |remedy| format!("; {remedy}"))
 }
 
 fn explain_mount(error: &kernfs_fuse::Error) -> String {
@@ -86,22 +95,23 @@ fn explain(error: &Error) -> String {
         Error::NoInotify { source } => {
             format!("{error}: {source}; {}, or use --strategy sweep", limits::instances(*source))
         }
+        Error::NoFanotify { source: source @ Errno::MFILE } => {
+            format!("{error}: {source}; {}, or use --strategy inotify", limits::groups())
+        }
         Error::NoFanotify { source } => format!(
             "{error}: {source}; run as root on Linux 6.6 or later, or use --strategy inotify"
         ),
         Error::Path { action, path, source } => {
             let remedy = match *source {
-                Errno::ACCESS | Errno::PERM => "; run as root, or as a user who may read it",
-                _ => "",
+                Errno::ACCESS | Errno::PERM => {
+                    "; run as root, or as a user who may read it".to_owned()
+                }
+                errno => open_files(Some(errno)),
             };
             format!("cannot {action} {}: {source}{remedy}", show(path))
         }
         Error::System { source, .. } => {
-            let remedy = match *source {
-                Errno::MFILE => format!("; {}", limits::OPEN_FILES_REMEDY),
-                _ => String::new(),
-            };
-            format!("{error}: {source}{remedy}")
+            format!("{error}: {source}{}", open_files(Some(*source)))
         }
         Error::BadFileName { name } => format!(
             "{:?} is not the name of a control file; give a plain name such as memory.events",

@@ -13,21 +13,50 @@ use rustix::{
 
 const MAX_INSTANCES: &str = "fs.inotify.max_user_instances";
 
-/// How to have more open files.
-pub(crate) const OPEN_FILES_REMEDY: &str =
+/// How to have more open files, if this errno says that there are too many.
+pub(crate) fn open_files(errno: Errno) -> Option<String> {
+    match errno {
+        Errno::MFILE => Some(OPEN_FILES_REMEDY.to_owned()),
+        Errno::NFILE => Some(
+            "the system's limit on open files is used up: raise fs.file-max with sysctl(8)"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+const OPEN_FILES_REMEDY: &str =
     "the process's limit on open files is used up: raise it with `ulimit -n`";
+
+/// The value of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    At(u64),
+    Unlimited,
+    /// It cannot be read, as with procfs mounted with `subset=pid`.
+    Unknown,
+}
 
 /// A limit, its value and what is in use of it.
 #[derive(Debug)]
 pub(crate) struct Limit {
     /// The setting's name, as sysctl(8) takes it, or what `ulimit` calls it.
     pub(crate) name: &'static str,
-    /// `None`: not to be read, or no limit.
-    pub(crate) value: Option<u64>,
+    pub(crate) bound: Bound,
     /// `None`: not countable.
     pub(crate) used: Option<u64>,
     /// What it limits.
     pub(crate) what: &'static str,
+}
+
+impl Limit {
+    /// `None`: there is no limit, or it cannot be read.
+    pub(crate) fn value(&self) -> Option<u64> {
+        match self.bound {
+            Bound::At(value) => Some(value),
+            Bound::Unlimited | Bound::Unknown => None,
+        }
+    }
 }
 
 /// All limits, and whether every process of this user could be counted.
@@ -45,7 +74,10 @@ impl Limits {
     pub(crate) fn now() -> Self {
         let user = rustix::process::geteuid().as_raw();
         let InUse { instances, watches, unseen } = in_use(user);
-        let sysctl = |name, used, what| Limit { name, value: read_sysctl(name), used, what };
+        let sysctl = |name, used, what| {
+            let bound = read_sysctl(name).map_or(Bound::Unknown, Bound::At);
+            Limit { name, bound, used, what }
+        };
         let open_files = fs::read_dir("/proc/self/fd").ok().map(|entries| {
             // The descriptor that reads the directory is among them.
             (entries.count() as u64).saturating_sub(1)
@@ -62,7 +94,7 @@ impl Limits {
             sysctl("user.max_inotify_watches", Some(watches), "watches in this user namespace"),
             Limit {
                 name: "open files (ulimit -n)",
-                value: getrlimit(Resource::Nofile).current,
+                bound: getrlimit(Resource::Nofile).current.map_or(Bound::Unlimited, Bound::At),
                 used: open_files,
                 what: "file descriptors of this process",
             },
@@ -76,7 +108,7 @@ impl Limits {
     /// allows the fewest.
     pub(crate) fn watches_left(&self) -> Option<(u64, &'static str)> {
         let watches = self.list.iter().filter(|limit| limit.name.ends_with("_watches"));
-        watches.filter_map(|l| Some((l.value?.saturating_sub(l.used?), l.name))).min()
+        watches.filter_map(|l| Some((l.value()?.saturating_sub(l.used?), l.name))).min()
     }
 }
 
@@ -85,8 +117,7 @@ pub(crate) fn instances(errno: Errno) -> String {
     if errno != Errno::MFILE {
         return "inotify is not to be had on this system".to_owned();
     }
-    let open = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
-    if getrlimit(Resource::Nofile).current.is_some_and(|limit| open >= limit) {
+    if are_files_used_up() {
         return OPEN_FILES_REMEDY.to_owned();
     }
     let smaller = ["user.max_inotify_instances", MAX_INSTANCES]
@@ -99,6 +130,27 @@ pub(crate) fn instances(errno: Errno) -> String {
             value.saturating_mul(2).max(128)
         ),
         None => format!("{MAX_INSTANCES} is used up"),
+    }
+}
+
+/// What to do if a fanotify group was refused with EMFILE.
+pub(crate) fn groups() -> String {
+    if are_files_used_up() {
+        return OPEN_FILES_REMEDY.to_owned();
+    }
+    const MAX_GROUPS: &str = "fs.fanotify.max_user_groups";
+    format!("{MAX_GROUPS} is used up: raise it with sysctl(8)")
+}
+
+/// EMFILE was met because of the process's limit on open files, and not of another.
+fn are_files_used_up() -> bool {
+    match fs::read_dir("/proc/self/fd") {
+        // The descriptor that reads the directory is among them.
+        Ok(open) => {
+            let open = open.count() as u64;
+            getrlimit(Resource::Nofile).current.is_some_and(|limit| open >= limit)
+        }
+        Err(error) => Errno::from_io_error(&error) == Some(Errno::MFILE),
     }
 }
 
@@ -169,7 +221,7 @@ mod tests {
     fn the_settings_are_there() {
         let limits = Limits::now();
         for limit in &limits.list {
-            assert!(limit.value.is_some() || limit.name.starts_with("open"), "{limit:?}");
+            assert!(limit.bound != Bound::Unknown, "{limit:?}");
         }
     }
 }

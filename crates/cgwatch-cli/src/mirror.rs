@@ -3,12 +3,17 @@
 //! One thread feeds the mount and makes system calls on it; this one waits for signals, so that the
 //! end comes at once whatever the other is in the middle of.
 
-use std::{os::fd::AsFd, os::unix::net::UnixStream, process::ExitCode, thread};
+use std::{
+    io::{self, Write as _},
+    os::{fd::AsFd, unix::net::UnixStream},
+    process::ExitCode,
+    thread,
+};
 
 use anyhow::{Context, anyhow};
 use cgroup_mirror::{Mirror, Options};
 
-use crate::{arguments, guard::Guard, serve, signals, target};
+use crate::{arguments, guard::Guard, people::printable, serve, signals, target};
 
 /// Mounts it and serves it.
 pub(crate) fn run(arguments: &arguments::Mirror) -> anyhow::Result<ExitCode> {
@@ -26,6 +31,10 @@ pub(crate) fn run(arguments: &arguments::Mirror) -> anyhow::Result<ExitCode> {
     if let Some(warning) = mirror.incomplete() {
         eprintln!("cgwatch: warning: {warning}");
     }
+    // Nobody may be reading.
+    mirror.set_warn(|warning| {
+        let _ = writeln!(io::stderr(), "cgwatch: warning: {}", printable(warning.as_bytes()));
+    });
     let (stop, stopper) = UnixStream::pair().context("cannot make a pair of sockets")?;
     thread::scope(|scope| {
         let feed = scope.spawn(|| mirror.feed(&mount, stop.as_fd()));

@@ -244,6 +244,25 @@ fn gap(reason: &GapReason) -> String {
             format!("no more watches ({limit}{value}); the rest is swept: raise the limit")
         }
         GapReason::MountChanged => "a mount option changed what the counters mean".to_owned(),
+        GapReason::DescriptorLimit { limit, value } => {
+            let value = value.map_or_else(String::new, |value| format!(" = {value}"));
+            let remedy = match limit.as_str() {
+                "RLIMIT_NOFILE" => "raise it with `ulimit -n`",
+                _ => "raise it with sysctl(8)",
+            };
+            format!(
+                "no more files can be opened ({limit}{value}), so some cgroups could not be \
+                 looked at and are swept: {remedy}"
+            )
+        }
+        GapReason::Inaccessible { errno, .. } => {
+            let why = match reason.name() {
+                "permission" => ": run as root, or as a user who may read it",
+                "covered" => ": something is mounted over it, or over a child of it",
+                _ => "",
+            };
+            format!("it cannot be looked at in full, and is swept: {errno}{why}")
+        }
         other => other.name().to_owned(),
     }
 }

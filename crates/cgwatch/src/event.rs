@@ -6,6 +6,8 @@
 
 use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, sync::Arc};
 
+use rustix::io::Errno;
+
 /// One event, numbered and dated when it is delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -128,6 +130,7 @@ impl EventKind {
             | Self::FileAdded { cgroup, .. }
             | Self::Touched { cgroup, .. }
             | Self::Removed { cgroup, .. } => Some(cgroup),
+            Self::Gap { reason: GapReason::Inaccessible { cgroup, .. }, .. } => Some(cgroup),
             Self::Ready { .. } | Self::Gap { .. } => None,
         }
     }
@@ -434,6 +437,22 @@ pub enum GapReason {
     },
     /// A mount option that decides what the counters mean was switched.
     MountChanged,
+    /// No more files could be opened (EMFILE, ENFILE); what could not be opened is swept.
+    DescriptorLimit {
+        /// The limit's name: `RLIMIT_NOFILE`, the process's (`ulimit -n`), or `fs.file-max`.
+        limit: String,
+        /// Its value, if it could be read.
+        value: Option<u64>,
+    },
+    /// Something of this cgroup could not be opened, listed, read or watched, which says nothing of
+    /// whether it is there; what it was is looked for again at each sweep. Once for each cgroup, until
+    /// a sweep has found all of it.
+    Inaccessible {
+        /// Which, or that whose child it is.
+        cgroup: Cgroup,
+        /// Why: EACCES, EPERM; EXDEV if a mount covers it; EIO, ENOMEM and the like.
+        errno: Errno,
+    },
 }
 
 impl GapReason {
@@ -445,6 +464,10 @@ impl GapReason {
             Self::Reader => "reader",
             Self::WatchLimit { .. } => "watch-limit",
             Self::MountChanged => "mount-changed",
+            Self::DescriptorLimit { .. } => "descriptor-limit",
+            Self::Inaccessible { errno: Errno::ACCESS | Errno::PERM, .. } => "permission",
+            Self::Inaccessible { errno: Errno::XDEV, .. } => "covered",
+            Self::Inaccessible { .. } => "error",
         }
     }
 }

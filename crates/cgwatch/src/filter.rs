@@ -94,7 +94,9 @@ impl Filter {
     /// Whether the event is told.
     #[must_use]
     pub fn admits(&self, kind: &EventKind) -> bool {
-        let Some(cgroup) = kind.cgroup() else { return true };
+        let Some(cgroup) = kind.cgroup().filter(|_| !matches!(kind, EventKind::Gap { .. })) else {
+            return true;
+        };
         let names = |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
         let in_files =
             |name: &str| self.files.is_empty() || self.files.iter().any(|file| file.is(name));

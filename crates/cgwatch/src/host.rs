@@ -25,7 +25,10 @@
 //! making a cgroup, so its release decides, until one is announced.
 
 mod kernel;
+mod list;
+mod open;
 mod place;
+mod read;
 mod reader;
 mod superblock;
 #[cfg(test)]
@@ -40,14 +43,20 @@ use std::{
 use linux_notify::inotify::{Inotify, Mask};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, epoll, poll},
-    fs::{AtFlags, Dir, FileType, Mode, OFlags},
+    fs::{AtFlags, OFlags},
     io::Errno,
     time::{ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, clock_gettime},
 };
 
 pub(crate) use self::kernel::inotify_limit;
 pub use self::reader::{HostEntry, HostReader};
-use self::{place::Base, superblock::SuperblockMark};
+use self::{
+    list::list,
+    open::{CONTROL_FILE, DIRECTORY, inside},
+    place::Base,
+    read::read_whole,
+    superblock::SuperblockMark,
+};
 use crate::{
     Error, Strategy, Time, mount,
     used_names::UsedNames,
@@ -56,14 +65,6 @@ use crate::{
 
 /// Room for a few hundred notifications at a time.
 const NOTIFICATIONS: usize = 64 * 1024;
-/// A directory is opened for its identity only; what is no directory, or a link, is not followed.
-const DIRECTORY: OFlags =
-    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-/// A control file is opened to be read once; it never makes anyone wait.
-const CONTROL_FILE: OFlags =
-    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
-
 /// What is asked for of an event file.
 const EVENT_FILE: Mask = Mask::MODIFY.union(Mask::DELETE_SELF);
 
@@ -75,8 +76,12 @@ pub struct HostWorld {
     mark: Option<SuperblockMark>,
     epoll: OwnedFd,
     timer: OwnedFd,
-    mountinfo: Option<File>,
+    mountinfo: File,
+    /// As they were when they were last read.
+    mount_options: MountOptions,
     notifications: Vec<u8>,
+    /// Room for a listing, for the next one.
+    entries: Vec<u8>,
     names: UsedNames,
     /// This kernel announces removals.
     announces: bool,
@@ -115,8 +120,10 @@ impl HostWorld {
             mark: None,
             epoll,
             timer,
-            mountinfo: File::open(mount::MOUNTINFO).ok(),
+            mountinfo: kernel::open_mountinfo()?,
+            mount_options: MountOptions::default(),
             notifications: vec![0; NOTIFICATIONS],
+            entries: Vec::new(),
             names: UsedNames::default(),
             announces: kernel::may_announce_removals(),
         };
@@ -174,8 +181,21 @@ impl HostWorld {
     fn open_file(&self, dir: &mut HostDir, file: &str, id: u64) -> Result<OwnedFd, Errno> {
         match self.open_id(dir.base, id, CONTROL_FILE) {
             Some(fd) => fd,
-            None => rustix::fs::openat(self.fd(dir)?, file, CONTROL_FILE, Mode::empty()),
+            None => inside(self.fd(dir)?, file.as_bytes(), CONTROL_FILE),
         }
+    }
+
+    /// Opens a child that a mount covers, by the id that the listing says: nobody is harmed, since who
+    /// mounted there has looked up its name. EXDEV if handles may not be opened.
+    fn open_covered(&mut self, dir: &mut HostDir, name: &[u8]) -> Result<OwnedFd, Errno> {
+        let mut id = None;
+        self.list(dir, &mut |entry, is_dir, its| {
+            if is_dir && entry == name {
+                id = Some(its);
+            }
+        })?;
+        let id = id.ok_or(Errno::NOENT)?;
+        self.open_id(dir.base, id, DIRECTORY).unwrap_or(Err(Errno::XDEV))
     }
 
     /// Where removals are announced, a name that was looked up may hold one back.
@@ -189,21 +209,6 @@ impl HostWorld {
 impl HostDir {
     fn new(fd: OwnedFd, base: usize, id: u64) -> Self {
         Self { fd: Some(fd), base, id, used: 0 }
-    }
-}
-
-/// Reads a control file from its start to its end into `text`, replacing what it holds.
-fn read_whole(fd: &OwnedFd, text: &mut Vec<u8>) -> Result<(), Errno> {
-    text.clear();
-    loop {
-        let before = text.len();
-        text.reserve(4096);
-        let room = text.capacity() - before;
-        let got = rustix::io::read(fd, rustix::buffer::spare_capacity(text))?;
-        // A file that leaves room has been shown to its end (seq_read_iter).
-        if got == 0 || (before == 0 && got + 1024 < room) {
-            return Ok(());
-        }
     }
 }
 
@@ -232,8 +237,15 @@ impl World for HostWorld {
         if let Some(fd) = self.open_directory_id(base, id, path) {
             return Ok(HostDir::new(fd?, base, id));
         }
-        let (dir, stat) = self.open(base, path)?;
-        if stat.id == id { Ok(dir) } else { Err(Errno::STALE) }
+        match self.open(base, path) {
+            Ok((dir, stat)) if stat.id == id => Ok(dir),
+            Ok(_) => Err(Errno::STALE),
+            Err(Errno::XDEV) => {
+                let fd = self.open_id(base, id, DIRECTORY).unwrap_or(Err(Errno::XDEV))?;
+                Ok(HostDir::new(fd, base, id))
+            }
+            Err(errno) => Err(errno),
+        }
     }
 
     fn reach(&mut self, number: usize, path: &[u8], id: u64) -> Result<HostDir, Errno> {
@@ -245,7 +257,10 @@ impl World for HostWorld {
     }
 
     fn open_child(&mut self, dir: &mut HostDir, name: &[u8]) -> Result<(HostDir, Stat), Errno> {
-        let fd = rustix::fs::openat(self.fd(dir)?, name, DIRECTORY, Mode::empty())?;
+        let fd = match inside(self.fd(dir)?, name, DIRECTORY) {
+            Err(Errno::XDEV) => self.open_covered(dir, name)?,
+            opened => opened?,
+        };
         self.on_base(fd, dir.base)
     }
 
@@ -266,19 +281,10 @@ impl World for HostWorld {
         dir: &mut HostDir,
         each: &mut dyn FnMut(&[u8], bool, u64),
     ) -> Result<(), Errno> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let open = rustix::fs::openat(self.fd(dir)?, c".", flags, Mode::empty())?;
-        let mut lives = false;
-        for entry in Dir::new(open)? {
-            let entry = entry?;
-            lives = true;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                each(name, entry.file_type() == FileType::Directory, entry.ino());
-            }
-        }
-        // A removed directory has not even itself in it; `Dir` takes getdents64(2)'s ENOENT for the end.
-        if lives { Ok(()) } else { Err(Errno::NOENT) }
+        let mut buffer = std::mem::take(&mut self.entries);
+        let listed = self.fd(dir).and_then(|fd| list(fd, &mut buffer, each));
+        self.entries = buffer;
+        listed
     }
 
     fn read(
@@ -418,12 +424,14 @@ impl World for HostWorld {
 
     fn mount_options(&mut self) -> MountOptions {
         // All mounts of the hierarchy show the same options: the first line will do.
-        let line = self.mountinfo.as_mut().and_then(kernel::first_cgroup2_line);
-        let mount = line.as_deref().and_then(mount::parse_line);
-        mount.map_or_else(MountOptions::default, |mount| MountOptions {
-            memory_localevents: mount.has("memory_localevents"),
-            pids_localevents: mount.has("pids_localevents"),
-        })
+        let line = kernel::first_cgroup2_line(&mut self.mountinfo);
+        if let Some(mount) = line.as_deref().and_then(mount::parse_line) {
+            self.mount_options = MountOptions {
+                memory_localevents: mount.has("memory_localevents"),
+                pids_localevents: mount.has("pids_localevents"),
+            };
+        }
+        self.mount_options
     }
 
     fn host_oom_kills(&mut self) -> Option<u64> {
@@ -432,6 +440,10 @@ impl World for HostWorld {
 
     fn watch_limit(&mut self) -> WatchLimit {
         inotify_limit("watches")
+    }
+
+    fn descriptor_limit(&mut self, errno: Errno) -> WatchLimit {
+        kernel::descriptor_limit(errno)
     }
 }
 

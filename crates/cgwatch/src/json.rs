@@ -99,6 +99,9 @@ impl Serialize for Guarantees<'_> {
         map.serialize_entry("changes", changes)?;
         let nanoseconds = u64::try_from(self.0.sweep_interval.as_nanos()).unwrap_or(u64::MAX);
         map.serialize_entry("sweep_ns", &nanoseconds)?;
+        if self.0.unwatched > 0 {
+            map.serialize_entry("unwatched", &self.0.unwatched)?;
+        }
         map.end()
     }
 }
@@ -193,9 +196,16 @@ fn kind_fields<M: SerializeMap>(map: &mut M, kind: &EventKind) -> Result<(), M::
         }
         EventKind::Gap { reason, cancelled_pairs, cancelled } => {
             map.serialize_entry("reason", reason.name())?;
-            if let GapReason::WatchLimit { limit, value } = reason {
-                map.serialize_entry("limit", limit)?;
-                map.serialize_entry("value", value)?;
+            match reason {
+                GapReason::WatchLimit { limit, value }
+                | GapReason::DescriptorLimit { limit, value } => {
+                    map.serialize_entry("limit", limit)?;
+                    map.serialize_entry("value", value)?;
+                }
+                GapReason::Inaccessible { errno, .. } => {
+                    map.serialize_entry("errno", &errno.raw_os_error())?;
+                }
+                _ => {}
             }
             map.serialize_entry("cancelled_pairs", cancelled_pairs)?;
             if !cancelled.is_empty() {

@@ -73,7 +73,7 @@ pub use host::{HostEntry, HostReader, HostWorld};
 pub use mount::{FileSystem, Mount};
 pub use options::{Depth, Options, Strategy};
 #[cfg(feature = "sim")]
-pub use sim::{Driver, SimDir, SimWorld};
+pub use sim::{Driver, SimDir, SimWorld, Verb};
 #[cfg(feature = "stream")]
 pub use stream::EventStream;
 pub use watcher::{Root, Snapshot, Start, Usage, Watcher};

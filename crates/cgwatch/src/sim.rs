@@ -25,7 +25,7 @@ use fsnotify::{
 use kernfs::Pin;
 use rustix::io::Errno;
 
-pub use self::driver::Driver;
+pub use self::driver::{Driver, Verb};
 use self::{driver::Nobody, late::Late, superblock::SuperblockMark};
 use crate::{Error, Options, Strategy, Watcher, used_names::UsedNames};
 
@@ -223,6 +223,6 @@ impl Watcher<SimWorld> {
                 }
             },
         };
-        Self::over(world, options, strategy, because, "simulated".into(), "simulated".into())
+        Self::over(world, options, strategy, because, "simulated".into(), Some("simulated".into()))
     }
 }

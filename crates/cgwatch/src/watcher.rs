@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::io::Errno;
+use rustix::{
+    io::Errno,
+    rand::{GetRandomFlags, getrandom},
+};
 
 use crate::{
     Cgroup, Depth, Error, Event, Files, HostWorld, Options, Strategy,
@@ -32,7 +35,7 @@ pub struct Watcher<W: World = HostWorld> {
     strategy: Strategy,
     because: String,
     stream: String,
-    boot_id: String,
+    boot_id: Option<String>,
 }
 
 /// What a stream begins with: where it watches, how, and what it promises.
@@ -41,8 +44,9 @@ pub struct Watcher<W: World = HostWorld> {
 pub struct Start {
     /// Unique to this watcher; with `seq` it names an event for ever.
     pub stream: String,
-    /// The boot the ids belong to (`/proc/sys/kernel/random/boot_id`).
-    pub boot_id: String,
+    /// The boot the ids belong to (`/proc/sys/kernel/random/boot_id`); `None` where that cannot be
+    /// read, as with procfs mounted with `subset=pid`.
+    pub boot_id: Option<String>,
     /// The watched roots.
     pub roots: Vec<Root>,
     /// The strategy in use; `Auto` only before it was decided ([`Watcher::decide`]).
@@ -55,6 +59,9 @@ pub struct Start {
     pub sweep_interval: Duration,
     /// The files that are read.
     pub files: Vec<String>,
+    /// How many of the cgroups so far lack a notification that this strategy has, by a limit or for
+    /// want of permission: of those, what a sweep finds is all that is promised.
+    pub unwatched: usize,
 }
 
 /// A watched path.
@@ -120,8 +127,7 @@ impl Watcher<HostWorld> {
                 Err(error) => return Err(error),
             },
         };
-        let (stream, boot_id) = (kernel_random("uuid").replace('-', ""), kernel_random("boot_id"));
-        Self::over(world, options, strategy, because, stream, boot_id)
+        Self::over(world, options, strategy, because, new_name()?, boot_id())
     }
 }
 
@@ -133,7 +139,7 @@ impl<W: World> Watcher<W> {
         strategy: Strategy,
         because: String,
         stream: String,
-        boot_id: String,
+        boot_id: Option<String>,
     ) -> Result<Self, Error> {
         let monitor = Monitor::new(world, options, strategy)?;
         Ok(Self { monitor, strategy, because, stream, boot_id })
@@ -221,6 +227,10 @@ impl<W: World> Watcher<W> {
             simulated: self.monitor.world.is_simulated(),
             sweep_interval: options.sweep_interval,
             files: options.files.clone(),
+            unwatched: match self.strategy {
+                Strategy::Sweep => 0,
+                _ => self.monitor.usage().unwatched,
+            },
         }
     }
 
@@ -309,7 +319,16 @@ impl AsFd for Watcher<HostWorld> {
     }
 }
 
-fn kernel_random(name: &str) -> String {
-    let text = std::fs::read_to_string(Path::new("/proc/sys/kernel/random").join(name));
-    text.map(|text| text.trim().to_owned()).unwrap_or_default()
+/// A name that no other stream ever has: 128 random bits.
+fn new_name() -> Result<String, Error> {
+    let mut bits = [0u8; 16];
+    // So few are never given in part, once the kernel has any.
+    getrandom(&mut bits[..], GetRandomFlags::empty())
+        .map_err(|source| Error::System { action: "get random bits", source })?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bits)))
+}
+
+fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
 }

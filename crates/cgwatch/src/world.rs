@@ -137,7 +137,7 @@ pub struct MountOptions {
     pub pids_localevents: bool,
 }
 
-/// A limit on watches that was reached.
+/// A limit that was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchLimit {
     /// The setting to raise, such as `fs.inotify.max_user_watches`.
@@ -182,7 +182,7 @@ pub(crate) fn watch_then_read<W: World + ?Sized>(
 /// A hierarchy and its notifications.
 ///
 /// Errors are errnos. ENOENT and ENODEV mean that the thing is gone; any other is trouble of the
-/// watcher's own (EMFILE, ENOMEM, EACCES) and says nothing about the thing.
+/// watcher's own (EMFILE, ENOMEM, EACCES; EXDEV: a mount covers it) and says nothing about the thing.
 pub trait World {
     /// A handle of one directory that keeps its identity but not its life.
     type Dir;
@@ -223,7 +223,8 @@ pub trait World {
     fn stat(&mut self, dir: &mut Self::Dir) -> Result<Stat, Errno>;
 
     /// Calls `each` with the name of each entry, whether it is a directory, and its id. Waits for an
-    /// rmdir(2) that is removing this directory or one in it; ENOENT: this one is removed.
+    /// rmdir(2) that is removing this directory or one in it; ENOENT: this one is removed. After an error
+    /// what was handed over is no listing: an entry that is missing may be there.
     fn list(
         &mut self,
         dir: &mut Self::Dir,
@@ -295,4 +296,10 @@ pub trait World {
 
     /// The limit that makes a watch fail with ENOSPC.
     fn watch_limit(&mut self) -> WatchLimit;
+
+    /// The limit on open files that makes a call fail with this errno, EMFILE or ENFILE.
+    fn descriptor_limit(&mut self, errno: Errno) -> WatchLimit {
+        let name = if errno == Errno::NFILE { "fs.file-max" } else { "RLIMIT_NOFILE" };
+        WatchLimit { name: name.into(), value: None }
+    }
 }

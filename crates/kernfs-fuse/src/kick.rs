@@ -28,7 +28,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{announce::Leftover, requests::NAME_MAX, shared::Shared};
+use crate::{announce::Leftover, names::NAME_MAX, shared::Shared};
 
 /// Kernel: `FILEID_INO64_GEN`, what FUSE's `fuse_encode_fh` makes.
 const FUSE_HANDLE: i32 = 0x81;

@@ -63,8 +63,8 @@
 //! file; where that is not possible, and for clients with more than 1,024
 //! groups or that act for another user at that moment, they count as none.
 //!
-//! What it costs the server: names are at most 1,024 bytes, writes at most a
-//! page, reads what the attribute showed; offsets beyond that read nothing. A
+//! What it costs the server: names of more than 1,024 bytes are listed from Linux
+//! 6.15 on only, as far as the kernel has room for them; writes are at most a page, reads what the attribute showed; offsets beyond that read nothing. A
 //! client that never reads, or keeps files open for ever, costs what it holds
 //! open: one entry a file with the credentials of its opener (at most 4 KiB of
 //! groups), and its content if it was read. A directory held open costs one
@@ -105,6 +105,7 @@ mod kick;
 mod known;
 mod lock;
 mod mount;
+mod names;
 mod options;
 mod own;
 mod requests;

@@ -5,10 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use fuser::{Errno, FileAttr, FileHandle, INodeNo, ReplyEntry, Request, TimeOrNow};
 use kernfs::{Node, Permissions};
 
-use crate::{caller, facts, shared::Shared};
-
-/// The longest name (kernel: `FUSE_NAME_MAX`; from 6.15 on it would allow more).
-pub(crate) const NAME_MAX: usize = 1024;
+use crate::{caller, facts, names, shared::Shared};
 
 /// Answers the kernel.
 pub(crate) struct Server(pub(crate) Arc<Shared>);
@@ -186,8 +183,16 @@ impl Server {
                 return Ok(());
             }
         }
+        // An empty reply is the end. So an entry that no reply has room for is passed over.
+        let mut is_empty = offset >= 2;
         listing.read(&directory, offset.saturating_sub(2), |node| {
-            node.is_active() && add(node, node.id().saturating_add(2), &node.name())
+            let name = node.name();
+            if !node.is_active() || !names::is_taken(&name) {
+                return false;
+            }
+            let is_full = add(node, node.id().saturating_add(2), &name);
+            is_empty &= is_full;
+            is_full && !is_empty
         });
         Ok(())
     }

@@ -119,7 +119,7 @@ mod tests {
         let status = Status::of(std::process::id()).unwrap();
         let uid = rustix::process::getuid().as_raw();
         assert_eq!(status.users[0], uid);
-        let outer = !Status::read("self".into()).is_some_and(|this| this.pid_namespaces == 1);
+        let outer = Status::read("self".into()).is_none_or(|this| this.pid_namespaces != 1);
         assert!(status.shares_pid_namespace() || outer);
         assert!(Status::of(u32::MAX).is_none());
     }

@@ -151,6 +151,15 @@ impl<'v> Object<'v> {
                 limit: self.text("limit")?.into(),
                 value: self.get("value")?.as_u64(),
             },
+            "descriptor-limit" => GapReason::DescriptorLimit {
+                limit: self.text("limit")?.into(),
+                value: self.get("value")?.as_u64(),
+            },
+            "permission" | "covered" | "error" => {
+                let errno = i32::try_from(self.number("errno")?).map_err(|e| e.to_string())?;
+                let errno = rustix::io::Errno::from_raw_os_error(errno);
+                GapReason::Inaccessible { cgroup: self.cgroup()?, errno }
+            }
             other => return Err(format!("no gap has the reason {other}")),
         })
     }

@@ -8,7 +8,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::facts::{Choice, Facts};
-use crate::people::{BOLD, DIM, GREEN, RED, YELLOW, printable};
+use crate::{
+    limits::Bound,
+    people::{BOLD, DIM, GREEN, RED, YELLOW, printable},
+};
 
 /// For people.
 pub(super) fn text(facts: &Facts, coloured: bool) -> String {
@@ -63,10 +66,13 @@ fn list(controllers: Option<&str>) -> &str {
 
 fn limits(page: &mut Page, facts: &Facts) {
     page.heading("Limits");
-    let number = |value: Option<u64>, none: &str| value.map_or(none.into(), |n| n.to_string());
     for limit in &facts.limits.list {
         let _ = write!(page.text, "  {:<32}", limit.name);
-        let value = number(limit.value, "none");
+        let value = match limit.bound {
+            Bound::At(value) => value.to_string(),
+            Bound::Unlimited => "unlimited".to_owned(),
+            Bound::Unknown => "unknown".to_owned(),
+        };
         match limit.used {
             Some(used) => {
                 let _ = write!(page.text, "{used:>10} of {value:<12}");
@@ -178,7 +184,15 @@ pub(super) fn json(facts: &Facts) -> String {
             .limits
             .list
             .iter()
-            .map(|limit| json!({"name": limit.name, "value": limit.value, "used": limit.used}))
+            .map(|limit| {
+                let known = limit.bound != Bound::Unknown;
+                json!({
+                    "name": limit.name,
+                    "value": limit.value(),
+                    "known": known,
+                    "used": limit.used,
+                })
+            })
             .collect(),
         limits_counted: json!({
             "user": facts.limits.user,

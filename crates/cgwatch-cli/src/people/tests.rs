@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cgwatch::{Cgroup, Confidence, LearnedFrom};
+use rustix::io::Errno;
 
 use super::*;
 
@@ -59,6 +60,14 @@ fn removed(unseen: Unseen) -> EventKind {
     }
 }
 
+fn gap_of(reason: GapReason) -> EventKind {
+    EventKind::Gap { reason, cancelled_pairs: 0, cancelled: Files::default() }
+}
+
+fn inaccessible(errno: Errno) -> EventKind {
+    gap_of(GapReason::Inaccessible { cgroup: cgroup(b"/a"), errno })
+}
+
 #[test]
 fn every_kind() {
     let unseen = Unseen {
@@ -105,6 +114,10 @@ fn every_kind() {
         gap,
         EventKind::Gap { reason: limit, cancelled_pairs: 0, cancelled: Files::default() },
         EventKind::Ready { cgroups: 1, after_gap: true },
+        gap_of(GapReason::DescriptorLimit { limit: "RLIMIT_NOFILE".into(), value: Some(14) }),
+        inaccessible(Errno::ACCESS),
+        inaccessible(Errno::XDEV),
+        inaccessible(Errno::IO),
     ]
     .map(line)
     .concat();

@@ -10,6 +10,7 @@ mod errors;
 mod listing;
 mod mirror;
 mod mounting;
+mod places;
 mod rights;
 mod running;
 mod simulated;

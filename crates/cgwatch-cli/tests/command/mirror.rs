@@ -2,13 +2,16 @@
 //! is shown by the scenarios `mirror-*`.
 
 use std::{
-    ffi::OsStr,
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
     fs::{self, File, Permissions},
     os::unix::fs::PermissionsExt,
+    path::Path,
     process::Command,
 };
 
 use rustix::{
+    fs::{AtFlags, Mode, OFlags, mkdirat, open, unlinkat},
     mount::{UnmountFlags, unmount},
     process::Pid,
 };
@@ -56,6 +59,40 @@ fn what_cannot_be_mirrored() {
     assert_fails(&mirror(directory, "/no/such/cgroup"), &["does not exist"]);
     let wrong = run(["mirror".as_ref(), directory, "--no-such".as_ref()]);
     assert_eq!(wrong.status.code(), Some(1));
+}
+
+/// One child with a long name, which everybody may make in a cgroup of his own, hides nothing else.
+#[test]
+fn a_long_name_hides_nothing() {
+    if !can_mount() {
+        return;
+    }
+    let Some(cgroup) = Cgroup::new("mirror-long") else { return };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = open(&cgroup.0, flags, Mode::empty()).unwrap();
+    let long = [1024, 1025, 1515, 2000, 4095].map(|length| vec![b'l'; length]);
+    for name in &long {
+        mkdirat(&top, &name[..], Mode::RWXU).unwrap();
+    }
+    for name in ["a", "z"] {
+        cgroup.make(name);
+    }
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path().canonicalize().unwrap();
+    let arguments = ["mirror".as_ref(), directory.as_os_str(), "--root".as_ref()];
+    let output = cgwatch(arguments).arg(&cgroup.0).arg("--daemon").output().unwrap();
+    let listed = |path: &Path| -> BTreeSet<OsString> {
+        let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name());
+        entries.filter(|name| name.len() <= 1024).collect()
+    };
+    let (mirrored, host) = (listed(&directory), listed(&cgroup.0));
+    let _ = unmount(&directory, UnmountFlags::empty());
+    for name in &long {
+        unlinkat(&top, &name[..], AtFlags::REMOVEDIR).unwrap();
+    }
+    assert!(output.status.success(), "{}", errors(&output));
+    assert_eq!(mirrored, host);
+    assert!(host.contains(OsStr::new("z")) && host.len() > 10, "{host:?}");
 }
 
 #[test]

@@ -5,7 +5,12 @@ use std::{
     io::{Read, Seek},
 };
 
-use crate::world::WatchLimit;
+use rustix::{
+    io::Errno,
+    process::{Resource, getrlimit},
+};
+
+use crate::{Error, mount::MOUNTINFO, world::WatchLimit};
 
 /// How many processes were killed for memory since the boot (`oom_kill` in `/proc/vmstat`).
 pub(super) fn oom_kills() -> Option<u64> {
@@ -25,6 +30,25 @@ pub(crate) fn inotify_limit(of: &str) -> WatchLimit {
         }
         _ => WatchLimit { name: format!("fs.inotify.max_user_{of}"), value: host },
     }
+}
+
+/// The limit on open files that this errno speaks of: the process's (EMFILE) or the system's (ENFILE).
+pub(super) fn descriptor_limit(errno: Errno) -> WatchLimit {
+    if errno == Errno::NFILE {
+        let text = std::fs::read_to_string("/proc/sys/fs/file-max").ok();
+        let value = text.and_then(|text| text.trim().parse().ok());
+        return WatchLimit { name: "fs.file-max".into(), value };
+    }
+    WatchLimit { name: "RLIMIT_NOFILE".into(), value: getrlimit(Resource::Nofile).current }
+}
+
+/// Open for as long as there is a world, so that a limit on open files never hides what was switched.
+pub(super) fn open_mountinfo() -> Result<File, Error> {
+    File::open(MOUNTINFO).map_err(|error| Error::Path {
+        action: "read",
+        path: MOUNTINFO.into(),
+        source: Errno::from_io_error(&error).unwrap_or(Errno::IO),
+    })
 }
 
 /// Whether this kernel may announce removals: Linux 7.1 was the first to do so, and whose release

@@ -2,10 +2,17 @@
 //!
 //! All mounts of cgroup2 show one tree, so a path is reached through the mount that shows most of it:
 //! then two paths that overlap are seen to do so, whichever mounts they were given in.
+//!
+//! The truth is what open(2) finds at the path asked for, its device and inode number. The table of
+//! mounts is text: of mounts that are covered, of roots outside of this cgroup namespace (`/..`), of
+//! directories that are removed. It only says where to try, and a place counts if the same cgroup is
+//! found there. If it is found nowhere, the directory itself is the base.
 
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
+    cmp::Reverse,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::unix::ffi::OsStrExt,
+    path::{Component, Path, PathBuf},
 };
 
 use linux_notify::{FileHandle, open_by_handle_at};
@@ -14,21 +21,27 @@ use rustix::{
     io::Errno,
 };
 
-use super::{DIRECTORY, HostWorld};
-use crate::{Error, FileSystem, Mount, world::Place};
+use super::{
+    HostWorld,
+    list::list,
+    open::{DIRECTORY, HERE, directory_inside, inside},
+    stat_of,
+};
+use crate::{
+    Error, FileSystem, Mount,
+    world::{Place, is_gone},
+};
 
-/// The root of a mount.
+/// A directory from which cgroups are reached, such as the root of a mount.
 #[derive(Debug)]
 pub(super) struct Base {
-    pub(super) point: PathBuf,
-    pub(super) fd: OwnedFd,
+    point: PathBuf,
+    fd: OwnedFd,
+    id: u64,
     pub(super) device: u64,
     /// Open for reading, if handles may be opened on it.
     pub(super) handles: Option<OwnedFd>,
 }
-
-/// The longest path one system call takes, with its NUL.
-const PATH_MAX: usize = 4096;
 
 /// The longest name that the kernel finds by an id.
 const NAME_MAX: usize = 255;
@@ -37,6 +50,17 @@ const NAME_MAX: usize = 255;
 const ROOT_ID: u64 = 1;
 
 impl Base {
+    /// What is at this path now.
+    fn at(point: &Path) -> Result<Self, Errno> {
+        Self::of(point, rustix::fs::open(point, DIRECTORY, Mode::empty())?)
+    }
+
+    fn of(point: &Path, fd: OwnedFd) -> Result<Self, Errno> {
+        let (stat, device) = stat_of(&fd)?;
+        let handles = handles_of(fd.as_fd(), stat.id)?;
+        Ok(Self { point: point.into(), fd, id: stat.id, device, handles })
+    }
+
     /// Opens what has this id. `None` if there is no id to go by, or none may be gone by.
     pub(super) fn open_id(&self, id: u64, flags: OFlags) -> Option<Result<OwnedFd, Errno>> {
         let root = self.handles.as_ref().filter(|_| id != 0)?;
@@ -59,72 +83,123 @@ impl Base {
         id != 0 && self.handles.is_some() && has_room
     }
 
-    /// Opens the directory at a path from the mount's root, however long it is.
+    /// Opens the directory at a path from here, however long it is. EXDEV: a mount covers it.
     pub(super) fn open(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        let open = |at: BorrowedFd<'_>, path: &[u8]| match path {
-            b"" => rustix::fs::openat(at, c".", DIRECTORY, Mode::empty()),
-            path => rustix::fs::openat(at, path, DIRECTORY, Mode::empty()),
-        };
-        if path.len() < PATH_MAX {
-            return open(self.fd.as_fd(), path);
+        directory_inside(&self.fd, path)
+    }
+
+    /// Whether this cgroup is at this path from here. An errno that is of no cgroup's doing is told.
+    fn shows(&self, path: &[u8], (id, device): (u64, u64)) -> Result<bool, Errno> {
+        match self.open(path).and_then(|fd| stat_of(&fd)) {
+            Ok((stat, its_device)) => Ok(stat.id == id && its_device == device),
+            Err(errno) if is_exhausted(errno) => Err(errno),
+            Err(_) => Ok(false),
         }
-        let mut rest = path;
-        let mut fd = open(self.fd.as_fd(), b"")?;
-        while rest.len() >= PATH_MAX {
-            let at = rest[..PATH_MAX].iter().rposition(|&b| b == b'/').ok_or(Errno::NAMETOOLONG)?;
-            fd = open(fd.as_fd(), &rest[..at])?;
-            rest = &rest[at + 1..];
-        }
-        open(fd.as_fd(), rest)
+    }
+
+    /// The way from here to a cgroup, as the kernel says of what it opened by its id. It may have none.
+    fn way_to(&self, id: u64) -> Option<Vec<u8>> {
+        let fd = self.open_id(id, DIRECTORY)?.ok()?;
+        let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let path = std::fs::read_link(link).ok()?;
+        Some(path.strip_prefix(&self.point).ok()?.as_os_str().as_bytes().to_vec())
     }
 }
 
 impl HostWorld {
-    /// Finds the mount that a path lies in. Several mounts of the hierarchy count as one.
+    /// Finds what a path shows, and the mount to reach it by. Several mounts of the hierarchy count as
+    /// one.
     pub(super) fn find_place(&mut self, path: &Path) -> Result<Place, Error> {
-        let failed = |action, source| match source {
-            Errno::NOENT | Errno::NOTDIR => Error::NotFound { path: path.into() },
-            _ => Error::Path { action, path: path.into(), source },
+        let failed = |action| {
+            move |source| match source {
+                Errno::NOENT => Error::NotFound { path: path.into() },
+                Errno::NOTDIR => Error::NotACgroup { path: path.into() },
+                _ => Error::Path { action, path: path.into(), source },
+            }
         };
-        let resolved = std::fs::canonicalize(path)
-            .map_err(|e| failed("resolve", Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
-        let mounts = Mount::all()?;
-        match FileSystem::of(&resolved).map_err(|source| failed("look at", source))? {
+        let resolved =
+            std::fs::canonicalize(path).map_err(|error| {
+                match Errno::from_io_error(&error).unwrap_or(Errno::IO) {
+                    Errno::NOTDIR => Error::NotFound { path: path.into() },
+                    errno => failed("resolve")(errno),
+                }
+            })?;
+        let mut mounts = Mount::all()?;
+        match FileSystem::of(&resolved).map_err(failed("look at"))? {
             FileSystem::Cgroup2 => {}
             FileSystem::Cgroup1 => return Err(Error::CgroupV1 { path: path.into() }),
             FileSystem::Other if mounts.is_empty() => return Err(Error::NoCgroup2),
             FileSystem::Other => return Err(Error::NotACgroup { path: path.into() }),
         }
-        if !resolved.is_dir() {
-            return Err(Error::NotACgroup { path: path.into() });
+        let asked = rustix::fs::open(&resolved, DIRECTORY, Mode::empty());
+        let asked = asked.map_err(failed("open"))?;
+        let (stat, device) = stat_of(&asked).map_err(failed("look at"))?;
+        let what = (stat.id, device);
+        let positions = positions(&mounts, &resolved);
+        mounts.sort_by_key(|mount| width(&mount.root));
+        let mut found = None;
+        for mount in &mounts {
+            found = self.through(mount, &positions, what).map_err(failed("open"))?;
+            if found.is_some() {
+                break;
+            }
         }
-        let own = Mount::of(&mounts, &resolved).ok_or(Error::NoCgroup2)?;
-        let below = resolved.strip_prefix(&own.point).unwrap_or(Path::new(""));
-        let in_hierarchy = own.root.join(below);
-        // The same place through the mount that shows most, so that overlaps are noticed.
-        let widest = mounts.iter().find_map(|mount| {
-            let below = in_hierarchy.strip_prefix(&mount.root).ok()?;
-            Some((self.base(&mount.point).ok()?, below.to_owned()))
-        });
-        let (base, below) = match widest {
+        let (base, way) = match found {
             Some(found) => found,
-            None => (self.base(&own.point).map_err(|e| failed("open", e))?, below.to_owned()),
+            None => {
+                let itself = asked.try_clone().map_err(|e| Errno::from_io_error(&e));
+                let itself = itself.map_err(|e| failed("open")(e.unwrap_or(Errno::MFILE)))?;
+                let base = Base::of(&resolved, itself).map_err(failed("open"))?;
+                (self.keep(base), Vec::new())
+            }
         };
-        let path = below.into_os_string().into_encoded_bytes();
-        // A mount in a cgroup namespace may show a part only.
-        let id = rustix::fs::stat(&resolved).map_or(0, |stat| stat.st_ino);
-        Ok(Place { whole: id == ROOT_ID, resolved, base, path })
+        let whole = stat.id == ROOT_ID;
+        // What is mounted may be removed, and then has a path for as long as the mount is there.
+        if way.is_empty() && !whole {
+            let listed = list(&asked, &mut self.entries, &mut |_, _, _| {});
+            if listed.is_err_and(is_gone) {
+                return Err(Error::NotFound { path: path.into() });
+            }
+        }
+        Ok(Place { whole, resolved, base, path: way })
     }
 
-    fn base(&mut self, point: &Path) -> Result<usize, Errno> {
-        if let Some(at) = self.bases.iter().position(|base| base.point == point) {
-            return Ok(at);
+    /// The way to a cgroup through this mount, if it shows it.
+    fn through(
+        &mut self,
+        mount: &Mount,
+        positions: &[PathBuf],
+        what: (u64, u64),
+    ) -> Result<Option<(usize, Vec<u8>)>, Errno> {
+        let base = match Base::at(&mount.point) {
+            Ok(base) => base,
+            Err(errno) if is_exhausted(errno) => return Err(errno),
+            Err(_) => return Ok(None),
+        };
+        let by_text = positions.iter().filter_map(|position| {
+            let way = position.strip_prefix(&mount.root).ok()?;
+            let is_plain = way.components().all(|part| matches!(part, Component::Normal(_)));
+            is_plain.then(|| way.as_os_str().as_bytes().to_vec())
+        });
+        for way in by_text {
+            if base.shows(&way, what)? {
+                return Ok(Some((self.keep(base), way)));
+            }
         }
-        let fd = rustix::fs::open(point, DIRECTORY, Mode::empty())?;
-        let stat = rustix::fs::fstat(&fd)?;
-        let handles = handles_of(point, stat.st_ino);
-        self.bases.push(Base { point: point.into(), fd, device: stat.st_dev, handles });
-        Ok(self.bases.len() - 1)
+        match base.way_to(what.0) {
+            Some(way) if base.shows(&way, what)? => Ok(Some((self.keep(base), way))),
+            _ => Ok(None),
+        }
+    }
+
+    /// The number of a base: that of an earlier one which is the same.
+    fn keep(&mut self, base: Base) -> usize {
+        let is_same =
+            |old: &Base| (&old.point, old.id, old.device) == (&base.point, base.id, base.device);
+        self.bases.iter().position(is_same).unwrap_or_else(|| {
+            self.bases.push(base);
+            self.bases.len() - 1
+        })
     }
 
     /// The base that a path of the user's lies below, and its way from there.
@@ -134,11 +209,70 @@ impl HostWorld {
     }
 }
 
+/// Where a path of the file system may lie in the hierarchy, by the mounts above it: that of the
+/// innermost one first, and of several in one place, that on top.
+fn positions(mounts: &[Mount], path: &Path) -> Vec<PathBuf> {
+    let mut above: Vec<_> = mounts.iter().filter(|mount| path.starts_with(&mount.point)).collect();
+    above.reverse();
+    above.sort_by_key(|mount| Reverse(mount.point.as_os_str().len()));
+    let position =
+        |mount: &Mount| path.strip_prefix(&mount.point).map(|below| mount.root.join(below)).ok();
+    above.into_iter().filter_map(position).collect()
+}
+
+/// Sorts the roots of mounts, those that show most first: `/..` lies above this cgroup namespace.
+fn width(root: &Path) -> (Reverse<usize>, usize) {
+    let all = root.components().count();
+    let ups = root.components().filter(|part| *part == Component::ParentDir).count();
+    (Reverse(ups), all - ups)
+}
+
+/// The process or the machine has run out of something: nothing is known of what was looked for.
+fn is_exhausted(errno: Errno) -> bool {
+    matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+}
+
 /// A mount's root, open for reading as open_by_handle_at(2) wants it, if this process may open
 /// handles there (CAP_DAC_READ_SEARCH).
-pub(super) fn handles_of(point: &Path, id: u64) -> Option<OwnedFd> {
+///
+/// # Errors
+/// EMFILE, ENFILE, ENOMEM: whether it may is not known.
+pub(super) fn handles_of(root: BorrowedFd<'_>, id: u64) -> Result<Option<OwnedFd>, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(point, flags, Mode::empty()).ok()?;
-    open_by_handle_at(root.as_fd(), &FileHandle::from_kernfs_id(id), DIRECTORY).ok()?;
-    Some(root)
+    let tried = inside(root, HERE, flags).and_then(|root| {
+        let handle = FileHandle::from_kernfs_id(id);
+        let opened = open_by_handle_at(root.as_fd(), &handle, DIRECTORY);
+        opened.map(|_| root).map_err(|error| error.errno())
+    });
+    match tried {
+        Ok(root) => Ok(Some(root)),
+        Err(errno) if is_exhausted(errno) => Err(errno),
+        Err(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(root: &str, point: &str) -> Mount {
+        let options = Vec::new();
+        let hierarchy_options = Vec::new();
+        Mount { point: point.into(), root: root.into(), options, hierarchy_options }
+    }
+
+    #[test]
+    fn what_shows_more_comes_first() {
+        let mut roots = ["/a/b", "/", "/../..", "/../x", "/a"].map(Path::new);
+        roots.sort_by_key(|root| width(root));
+        assert_eq!(roots, ["/../..", "/../x", "/", "/a", "/a/b"].map(Path::new));
+    }
+
+    #[test]
+    fn the_innermost_mount_says_where_a_path_lies_and_of_several_that_on_top() {
+        let mounts =
+            [mount("/", "/c"), mount("/x", "/c/p"), mount("/y", "/c/p"), mount("/z", "/d")];
+        let found = positions(&mounts, Path::new("/c/p/q"));
+        assert_eq!(found, ["/y/q", "/x/q", "/p/q"].map(PathBuf::from));
+    }
 }

@@ -10,11 +10,18 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags},
+    fs::{AtFlags, FileType, OFlags},
     io::Errno,
 };
 
-use super::{CONTROL_FILE, HostWorld, place::Base, read_whole, stat_of};
+use super::{
+    HostWorld,
+    list::list,
+    open::{CONTROL_FILE, DIRECTORY, inside},
+    place::Base,
+    read::read_whole,
+    stat_of,
+};
 use crate::{Error, Strategy};
 
 /// Reads the control files of a cgroup and of those below it.
@@ -64,7 +71,11 @@ impl HostReader {
             (false, true) => self.prefix.clone(),
             (false, false) => [self.prefix.as_slice(), inside].join(&b'/'),
         };
-        let fd = self.base.open(&full)?;
+        let fd = match self.base.open(&full) {
+            // A mount covers it.
+            Err(Errno::XDEV) => self.base.open_id(id, DIRECTORY).unwrap_or(Err(Errno::XDEV))?,
+            opened => opened?,
+        };
         let (stat, device) = stat_of(&fd)?;
         if device != self.base.device || stat.id != id {
             return Err(Errno::STALE);
@@ -87,7 +98,7 @@ impl HostReader {
         let directory = self.open(path, id)?;
         let opened = match self.base.open_id(file_id, CONTROL_FILE) {
             Some(opened) => opened,
-            None => rustix::fs::openat(&directory, file, CONTROL_FILE, Mode::empty()),
+            None => inside(&directory, file, CONTROL_FILE),
         };
         let read = opened.and_then(|fd| {
             read_whole(&fd, text)?;
@@ -105,7 +116,7 @@ impl HostReader {
     /// whether it is a directory itself.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// As [`read`](Self::read). Then what was handed over is no listing.
     pub fn list(
         &self,
         path: &[u8],
@@ -113,16 +124,7 @@ impl HostReader {
         mut each: impl FnMut(&[u8], u64, bool),
     ) -> Result<(), Errno> {
         let directory = self.open(path, id)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let open = rustix::fs::openat(&directory, c".", flags, Mode::empty())?;
-        for entry in Dir::new(open)? {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                each(name, entry.ino(), entry.file_type() == FileType::Directory);
-            }
-        }
-        Ok(())
+        list(&directory, &mut Vec::new(), &mut |name, is_dir, id| each(name, id, is_dir))
     }
 
     /// Looks at a cgroup's directory, or at a control file in it. Where this process may go by ids

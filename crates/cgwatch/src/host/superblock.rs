@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use linux_notify::fanotify::{Event, Fanotify, Info, InitFlags, MarkFlags, Mask, Relation, Scope};
 use rustix::{fs::Mode, io::Errno};
 
-use super::{DIRECTORY, place::handles_of};
+use super::{open::DIRECTORY, place::handles_of};
 use crate::{Error, Mount, world::Notification};
 
 /// Room for a few hundred records at a time.
@@ -31,7 +31,7 @@ impl SuperblockMark {
         let root = rustix::fs::open(&mount.point, DIRECTORY, Mode::empty()).map_err(failed)?;
         // What died in an unknown directory asks whether that one is alive, by its id.
         let stat = rustix::fs::fstat(&root).map_err(failed)?;
-        handles_of(&mount.point, stat.st_ino).ok_or(failed(Errno::PERM))?;
+        handles_of(root.as_fd(), stat.st_ino).map_err(failed)?.ok_or(failed(Errno::PERM))?;
         let flags = InitFlags::REPORT_DIR_FID | InitFlags::REPORT_NAME;
         let group = Fanotify::new(flags | InitFlags::REPORT_TARGET_FID);
         let group = group.map_err(|error| failed(error.errno()))?;

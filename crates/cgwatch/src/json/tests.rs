@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use rustix::io::Errno;
+
 use super::*;
 use crate::{CgroupPath, LearnedFrom, Root};
 
@@ -10,13 +12,14 @@ const TIME: Time = Time { boot_ns: 81_234_567, unix_ns: 1_795_380_421_123_456_78
 fn start(roots: &[&str]) -> Start {
     Start {
         stream: "6f1c".into(),
-        boot_id: "b007".into(),
+        boot_id: Some("b007".into()),
         roots: (19..).zip(roots).map(|(id, path)| Root { path: path.into(), id }).collect(),
         strategy: Strategy::Inotify,
         because: "inotify is to be had".into(),
         simulated: false,
         sweep_interval: Duration::from_secs(30),
         files: vec!["cgroup.events".into()],
+        unwatched: 0,
     }
 }
 
@@ -45,6 +48,14 @@ fn the_start() {
         start(&["/sys/fs/cgroup/top"]).to_json(),
         r#"{"event":"start","v":1,"stream":"6f1c","boot_id":"b007","root":"/sys/fs/cgroup/top","root_id":19,"clock":"boottime","strategy":"inotify","because":"inotify is to be had","files":["cgroup.events"],"guarantees":{"removed":"exactly-once","births":"in-a-watched-directory","changes":"each-notification","sweep_ns":30000000000}}"#
     );
+}
+
+/// What is not known is null, and what is not watched has no guarantee but the sweep's.
+#[test]
+fn a_start_with_little_known_and_less_watched() {
+    let line = Start { boot_id: None, unwatched: 3, ..start(&["/top"]) }.to_json();
+    assert!(line.contains(r#""stream":"6f1c","boot_id":null,"root""#), "{line}");
+    assert!(line.ends_with(r#""sweep_ns":30000000000,"unwatched":3}}"#), "{line}");
 }
 
 #[test]
@@ -86,6 +97,26 @@ fn ready_and_gaps() {
         gap(limit, cancelled),
         r#""event":"gap","reason":"watch-limit","limit":"fs.inotify.max_user_watches","value":null,"cancelled_pairs":0,"cancelled":{"memory.events":{"oom_kill":2}}}"#
     );
+    let limit = GapReason::DescriptorLimit { limit: "RLIMIT_NOFILE".into(), value: Some(14) };
+    assert_eq!(
+        gap(limit, Files::default()),
+        r#""event":"gap","reason":"descriptor-limit","limit":"RLIMIT_NOFILE","value":14,"cancelled_pairs":0}"#
+    );
+    let reasons = [
+        (Errno::ACCESS, "permission"),
+        (Errno::PERM, "permission"),
+        (Errno::XDEV, "covered"),
+        (Errno::IO, "error"),
+    ];
+    for (errno, reason) in reasons {
+        let number = errno.raw_os_error();
+        assert_eq!(
+            gap(GapReason::Inaccessible { cgroup: cgroup(b"/a"), errno }, Files::default()),
+            format!(
+                r#""event":"gap","n":1,"cgroup":"/a","id":74,"reason":"{reason}","errno":{number},"cancelled_pairs":0}}"#
+            )
+        );
+    }
 }
 
 #[test]

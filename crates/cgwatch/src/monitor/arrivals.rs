@@ -13,7 +13,7 @@ use super::{
     settle::Loss,
 };
 use crate::{
-    GapReason, LearnedFrom,
+    LearnedFrom,
     world::{Stat, Wd, World},
 };
 
@@ -66,7 +66,7 @@ impl<W: World> Monitor<W> {
                     self.take_names_of_dead(key, names);
                     self.bury_tree(key, LearnedFrom::Lookup);
                 }
-                Err(_) => self.books.set_unwatched(key, true), // a sweep must look
+                Err(_) => {} // noted: a sweep must look
             }
         }
     }
@@ -118,9 +118,9 @@ impl<W: World> Monitor<W> {
         let learned_from = if self.marked { LearnedFrom::Fanotify } else { LearnedFrom::Parent };
         let found = match &looked_up {
             Err(errno) if is_gone(*errno) => Found::Nothing,
-            Err(_) => {
+            Err(errno) => {
                 // Trouble of our own: a sweep must look.
-                self.books.set_unwatched(dir, true);
+                self.could_not(dir, *errno);
                 return;
             }
             Ok((_, stat)) => {
@@ -175,7 +175,7 @@ impl<W: World> Monitor<W> {
         match self.world.open_child(dir, name) {
             Ok(found) => return Some(found),
             Err(errno) if is_gone(errno) => self.note_vanished(key),
-            Err(_) => self.books.set_unwatched(key, true), // a sweep must look
+            Err(errno) => self.could_not(key, errno), // a sweep must look
         }
         None
     }
@@ -348,17 +348,22 @@ impl<W: World> Monitor<W> {
     /// Lists the subdirectories, unless the link count says that there are none.
     fn list_children(&mut self, key: NodeKey, dir: &mut W::Dir) -> Vec<(Box<[u8]>, u64)> {
         let mut children = Vec::new();
-        let stat = self.world.stat(dir);
-        if !stat.is_ok_and(|stat| stat.subdirectories.is_some_and(|count| count > 0)) {
-            return children;
+        match self.world.stat(dir) {
+            Ok(stat) if stat.subdirectories.is_some_and(|count| count > 0) => {}
+            Ok(_) => return children,
+            Err(errno) => {
+                self.could_not(key, errno);
+                return children;
+            }
         }
         let listed = self.world.list(dir, &mut |name, is_dir, id| {
             if is_dir {
                 children.push((name.into(), id));
             }
         });
-        if listed.is_err_and(|errno| !is_gone(errno)) {
-            self.books.set_unwatched(key, true);
+        if let Err(errno) = listed {
+            self.could_not(key, errno);
+            children.clear();
         }
         children
     }
@@ -369,7 +374,7 @@ impl<W: World> Monitor<W> {
         }
         match self.world.watch(dir) {
             Ok(wd) => self.note_watch(wd, Watched::Directory(key)),
-            Err(errno) => self.could_not_watch(key, errno),
+            Err(errno) => self.could_not(key, errno),
         }
     }
 
@@ -387,23 +392,6 @@ impl<W: World> Monitor<W> {
                 }
             }
             Watched::AboveRoots => {}
-        }
-    }
-
-    /// The node goes without this watch, and is swept instead.
-    pub(crate) fn could_not_watch(&mut self, key: NodeKey, errno: rustix::io::Errno) {
-        if is_gone(errno) {
-            return;
-        }
-        self.books.set_unwatched(key, true);
-        let limit = errno == rustix::io::Errno::NOSPC || errno == rustix::io::Errno::NOMEM;
-        if limit && !std::mem::replace(&mut self.watch_limit_told, true) {
-            let limit = self.world.watch_limit();
-            let reason = GapReason::WatchLimit { limit: limit.name, value: limit.value };
-            self.untold.push_gap(&self.books, reason);
-            if !self.taking_baseline {
-                self.untold.push_ready(&self.books, true);
-            }
         }
     }
 

@@ -67,6 +67,10 @@ pub(crate) struct Flags {
     pub(crate) queued: bool,
     /// It lacks a watch, so a sweep must look at what notifications would have told.
     pub(crate) unwatched: bool,
+    /// Since the sweep last began to look at it, something of it could not be looked at, by no limit.
+    pub(crate) inaccessible: bool,
+    /// That is told, or waits to be.
+    pub(crate) inaccessible_said: bool,
     /// It has been watched, read and listed once.
     pub(crate) settled: bool,
     /// It has or had a child, so its counters are not all its own: see [`Kin`].

@@ -113,8 +113,11 @@ impl<W: World> Monitor<W> {
             }
             for dir in std::mem::take(&mut self.deaths.vanished) {
                 if let Ok(Some(mut handle)) = self.open(dir) {
-                    let _ = self.world.list(&mut handle, &mut |_, _, _| {});
+                    let listed = self.world.list(&mut handle, &mut |_, _, _| {});
                     self.world.close(handle);
+                    if let Err(errno) = listed {
+                        self.could_not(dir, errno);
+                    }
                 }
             }
             if self.drain().is_err() || self.hints.overflow {
@@ -199,16 +202,22 @@ impl<W: World> Monitor<W> {
         if unknown.is_empty() {
             return;
         }
-        let base = self.roots.first().map(|root| root.base);
-        match base.map(|base| self.world.open_known(base, b"", parent)) {
-            Some(Err(errno)) if is_gone(errno) => {
+        let Some((base, root)) = self.roots.first().map(|root| (root.base, root.key)) else {
+            return self.deaths.drop_strays(&mut self.hints, unknown);
+        };
+        match self.world.open_known(base, b"", parent) {
+            Err(errno) if is_gone(errno) => {
                 self.deaths.strays.entry(parent).or_default().extend(unknown);
             }
-            Some(Ok(dir)) => {
+            Ok(dir) => {
                 self.world.close(dir);
                 self.deaths.drop_strays(&mut self.hints, unknown);
             }
-            _ => self.deaths.drop_strays(&mut self.hints, unknown),
+            // Where they lay is not known. If it was below a root, its parents tell what they counted.
+            Err(errno) => {
+                self.deaths.drop_strays(&mut self.hints, unknown);
+                self.could_not(root, errno);
+            }
         }
     }
 

@@ -49,18 +49,21 @@ impl<W: World> Monitor<W> {
         }
     }
 
-    /// Lists a directory where that is of use before its files are.
+    /// Lists a directory where that is of use before its files are. `None`: that is not so, or it could
+    /// not be listed, which says nothing of what is there.
     pub(crate) fn list(&mut self, key: NodeKey, dir: &mut W::Dir) -> Option<Listing> {
         if !self.world.goes_by_id() && !self.schemas.has_patterns() {
             return None;
         }
-        // One that is being removed is not asked for its files by name: see `HostWorld`.
-        Some(self.list_all(dir).unwrap_or_else(|errno| {
-            if !is_gone(errno) {
-                self.books.set_unwatched(key, true);
+        match self.list_all(dir) {
+            Ok(listing) => Some(listing),
+            // One that is being removed is not asked for its files by name: see `HostWorld`.
+            Err(errno) if is_gone(errno) => Some(Listing::default()),
+            Err(errno) => {
+                self.could_not(key, errno);
+                None
             }
-            Listing::default()
-        }))
+        }
     }
 
     fn list_all(&mut self, dir: &mut W::Dir) -> Result<Listing, Errno> {
@@ -89,7 +92,7 @@ impl<W: World> Monitor<W> {
                     self.books.watch(new, Watched::File(key, file));
                     wd = Some(new);
                 }
-                Err(errno) => self.could_not_watch(key, errno),
+                Err(errno) => self.could_not(key, errno),
             }
             read
         } else {
@@ -103,8 +106,8 @@ impl<W: World> Monitor<W> {
                     self.books.unwatch(wd);
                     self.world.unwatch(wd);
                 }
-                if !is_gone(errno) && errno != Errno::OPNOTSUPP {
-                    self.books.set_unwatched(key, true);
+                if errno != Errno::OPNOTSUPP {
+                    self.could_not(key, errno);
                 }
                 return;
             }
@@ -180,7 +183,7 @@ impl<W: World> Monitor<W> {
                 self.add_listed_files(key, dir, listing.as_ref());
             }
             Err(errno) if is_gone(errno) => self.bury_tree(key, learned_from),
-            Err(_) => self.books.set_unwatched(key, true), // a sweep must look
+            Err(errno) => self.could_not(key, errno), // a sweep must look
         }
     }
 
@@ -304,10 +307,7 @@ impl<W: World> Monitor<W> {
                 self.bury_tree(key, learned_from);
                 false
             }
-            Err(_) => {
-                self.books.set_unwatched(key, true);
-                true
-            }
+            Err(_) => true,
             Ok(Some(mut dir)) => {
                 self.check_open(key, &mut dir, learned_from);
                 self.world.close(dir);
@@ -322,8 +322,11 @@ impl<W: World> Monitor<W> {
     fn check_open(&mut self, key: NodeKey, dir: &mut W::Dir, learned_from: LearnedFrom) {
         self.books.set_unwatched(key, false);
         let Some(node) = self.books.get(key) else { return };
-        let wants_watch = node.depth == 0 || self.goes_deeper(key);
-        let had_watch = node.wd.is_some();
+        let (is_root, had_watch) = (node.depth == 0, node.wd.is_some());
+        let wants_watch = is_root || self.goes_deeper(key);
+        if is_root {
+            self.retry_above(key);
+        }
         if self.notified && !had_watch && wants_watch {
             self.watch_directory(key, dir);
         }
@@ -361,7 +364,7 @@ impl<W: World> Monitor<W> {
                 }
                 Ok(wd) => self.note_watch(wd, Watched::File(key, file)),
                 Err(errno) => {
-                    self.could_not_watch(key, errno);
+                    self.could_not(key, errno);
                     if replaced {
                         self.lose_file(key, file, learned_from);
                     }

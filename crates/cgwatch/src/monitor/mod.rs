@@ -28,6 +28,7 @@ mod schema;
 mod settle;
 mod sweep;
 mod tell;
+mod trouble;
 mod turns;
 mod unproved;
 mod untold;
@@ -48,12 +49,13 @@ use self::{
     schema::Schemas,
     settle::{Loss, Rest},
     sweep::Sweep,
+    trouble::Trouble,
     turns::Turns,
     unproved::Unproved,
     untold::{Entry, Untold},
 };
 use crate::{
-    Error, Event, EventKind, GapReason, Options, Snapshot, Strategy, Usage,
+    Error, Event, EventKind, Files, GapReason, Options, Snapshot, Strategy, Usage,
     world::{MountOptions, World},
 };
 
@@ -114,6 +116,9 @@ pub(crate) struct Monitor<W: World> {
     before_ns: u64,
     unix_offset_ns: i64,
     watch_limit_told: bool,
+    trouble: Trouble,
+    /// A gap was emitted, and no `ready` yet that ends it.
+    in_gap: bool,
     /// What is found now existed at the start.
     taking_baseline: bool,
     text: Vec<u8>,
@@ -157,6 +162,8 @@ impl<W: World> Monitor<W> {
             before_ns: 0,
             unix_offset_ns: 0,
             watch_limit_told: false,
+            trouble: Trouble::default(),
+            in_gap: false,
             taking_baseline: false,
             touched: Set::default(),
             text: Vec::with_capacity(4096),
@@ -196,6 +203,7 @@ impl<W: World> Monitor<W> {
         self.take_in()?;
         self.unproved.age();
         self.turn_timers()?;
+        self.untold.pay_ready(&self.books);
         let limit = self.options.untold_pairs;
         self.untold.bound(&mut self.books, &self.schemas, limit);
         Ok(())
@@ -274,8 +282,21 @@ impl<W: World> Monitor<W> {
                 let cancelled = untold.take_cancelled();
                 let (cancelled_pairs, cancelled) = (cancelled.pairs, cancelled.sums);
                 out.push(EventKind::Gap { reason, cancelled_pairs, cancelled });
+                self.in_gap = true;
             }
+            Entry::Inaccessible(key, errno) => {
+                if let Some(node) = books.get(key) {
+                    let cgroup = tell::cgroup(books, key, node, &self.root_ids);
+                    let reason = GapReason::Inaccessible { cgroup, errno };
+                    let cancelled = Files::default();
+                    out.push(EventKind::Gap { reason, cancelled_pairs: 0, cancelled });
+                    self.in_gap = true;
+                }
+            }
+            // What it was to end may have gone with its cgroup.
+            Entry::Ready { after_gap } if after_gap && !self.in_gap => {}
             Entry::Ready { after_gap } => {
+                self.in_gap = false;
                 out.push(EventKind::Ready { cgroups: books.alive() as u64, after_gap });
             }
         }
@@ -340,7 +361,8 @@ impl<W: World> Monitor<W> {
         &self.options
     }
 
-    /// Opens a cgroup's directory if it is still the same cgroup. `Ok(None)`: it is dead.
+    /// Opens a cgroup's directory if it is still the same cgroup. `Ok(None)`: it is dead. Any error is
+    /// noted.
     fn open(&mut self, key: NodeKey) -> Result<Option<W::Dir>, Errno> {
         self.open_by(key, W::open_known)
     }
@@ -361,7 +383,10 @@ impl<W: World> Monitor<W> {
         match verb(&mut self.world, base, &self.path, id) {
             Ok(dir) => Ok(Some(dir)),
             Err(errno) if is_gone(errno) => Ok(None),
-            Err(errno) => Err(errno),
+            Err(errno) => {
+                self.could_not(key, errno);
+                Err(errno)
+            }
         }
     }
 }

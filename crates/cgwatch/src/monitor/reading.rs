@@ -79,7 +79,7 @@ impl<W: World> Monitor<W> {
                 self.world.close(dir);
             }
             Ok(None) => self.bury_tree(key, learned_from),
-            Err(_) => self.books.set_unwatched(key, true),
+            Err(_) => {} // noted
         }
     }
 
@@ -122,7 +122,7 @@ impl<W: World> Monitor<W> {
         let has_kin = slot.kin.is_some();
         match self.read_total(key, dir, file) {
             Err(errno) if is_gone(errno) || errno == Errno::OPNOTSUPP => gone.push(file),
-            Err(_) => self.books.set_unwatched(key, true),
+            Err(_) => {} // noted
             Ok(true) if has_kin => {
                 self.read_own(key, dir, file);
             }
@@ -137,7 +137,7 @@ impl<W: World> Monitor<W> {
         self.world.read(dir, name, 0, &mut self.text)
     }
 
-    /// Reads a file into the books; tells whether it changed. ESTALE: its counters fell, so it is
+    /// Reads a file into the books; tells whether it changed. Any error is noted. ESTALE: its counters fell, so it is
     /// another file than it was (its controller was switched off and on).
     pub(crate) fn read_total(
         &mut self,
@@ -147,7 +147,12 @@ impl<W: World> Monitor<W> {
     ) -> Result<bool, Errno> {
         let name = self.schemas.spec(file).name.clone();
         let id = self.books.get(key).and_then(|node| node.present(file)).map_or(0, |slot| slot.id);
-        self.world.read(dir, &name, id, &mut self.text)?;
+        if let Err(errno) = self.world.read(dir, &name, id, &mut self.text) {
+            if errno != Errno::OPNOTSUPP {
+                self.could_not(key, errno);
+            }
+            return Err(errno);
+        }
         let Some(node) = self.books.get_mut(key) else { return Ok(false) };
         node.read_ns = self.now_ns;
         let parent = node.parent;
@@ -202,15 +207,19 @@ impl<W: World> Monitor<W> {
     ) -> Option<Box<[u64]>> {
         let twin = self.schemas.spec(file).twin.clone()?;
         if let Err(errno) = self.read_text(dir, &twin) {
-            let spec = self.schemas.spec(file);
-            let name = spec.name.clone();
-            // Only a kernel without the twin has the file but never the twin.
-            if !spec.twin_seen
-                && errno == Errno::NOENT
-                && self.read_text(dir, &name).is_ok()
-                && self.read_text(dir, &twin) == Err(Errno::NOENT)
-            {
-                self.schemas.spec_mut(file).twin_absent = true;
+            let mut trouble = errno;
+            if !self.schemas.spec(file).twin_seen && errno == Errno::NOENT {
+                let name = self.schemas.spec(file).name.clone();
+                let shown = self.read_text(dir, &name);
+                let again = shown.and_then(|()| self.read_text(dir, &twin));
+                // Only a kernel without the twin has the file but never the twin.
+                if shown.is_ok() && again == Err(Errno::NOENT) {
+                    self.schemas.spec_mut(file).twin_absent = true;
+                }
+                trouble = again.err().unwrap_or(errno);
+            }
+            if trouble != Errno::OPNOTSUPP {
+                self.could_not(key, trouble);
             }
             return None;
         }

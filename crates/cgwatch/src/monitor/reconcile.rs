@@ -4,7 +4,7 @@
 //! a directory is closed, and its records are believed, only once its own children were compared: one that
 //! was born unnoticed has its counts there, one that died unnoticed still bears its name.
 
-use super::{Monitor, books::NodeKey, is_gone, names::Ahead};
+use super::{Monitor, books::NodeKey, names::Ahead};
 use crate::{GapReason, LearnedFrom, world::World};
 
 impl<W: World> Monitor<W> {
@@ -65,8 +65,7 @@ impl<W: World> Monitor<W> {
         });
         match listed {
             Ok(()) => self.compare_names(key, &mut dir, names, ahead, learned_from),
-            Err(errno) if is_gone(errno) => {}
-            Err(_) => self.books.set_unwatched(key, true),
+            Err(errno) => self.could_not(key, errno),
         }
         self.world.close(dir);
     }

@@ -48,7 +48,8 @@ impl<W: World> Monitor<W> {
             let watched = root.file_path.clone();
             return Err(Error::Overlap { path: file_path.into(), watched });
         }
-        let above = self.watch_above(base, path);
+        let watched_above = self.watch_above(base, path);
+        let above = watched_above.unwrap_or_default();
         let (dir, stat) = match self.world.open(base, path) {
             Ok(opened) => opened,
             Err(source) => {
@@ -68,6 +69,9 @@ impl<W: World> Monitor<W> {
         self.roots.push(WatchedRoot { key, file_path, base, path, depth, above, number });
         self.untold.touch(&mut self.books, key);
         self.taking_baseline = true;
+        if let Err(errno) = watched_above {
+            self.could_not(key, errno);
+        }
         self.settle_in(key, dir);
         self.taking_baseline = false;
         // Also if there was a gap meanwhile.
@@ -136,7 +140,7 @@ impl<W: World> Monitor<W> {
             match self.open(key) {
                 Ok(Some(dir)) => self.world.close(dir),
                 Ok(None) => self.bury_tree(key, learned_from),
-                Err(_) => {}
+                Err(_) => {} // noted
             }
         }
     }
@@ -148,6 +152,20 @@ impl<W: World> Monitor<W> {
         self.unwatch_above(above);
     }
 
+    /// Watches above a root where that failed before.
+    pub(crate) fn retry_above(&mut self, key: NodeKey) {
+        let Some(at) = self.roots.iter().position(|root| root.key == key) else { return };
+        let root = &self.roots[at];
+        if root.above.is_some() {
+            return;
+        }
+        let (base, path) = (root.base, root.path.clone());
+        match self.watch_above(base, &path) {
+            Ok(above) => self.roots[at].above = above,
+            Err(errno) => self.could_not(key, errno),
+        }
+    }
+
     /// Ends a watch above a root, unless it is above another one too.
     fn unwatch_above(&mut self, above: Option<Wd>) {
         if let Some(wd) = above.filter(|wd| self.roots.iter().all(|root| root.above != Some(*wd))) {
@@ -156,18 +174,17 @@ impl<W: World> Monitor<W> {
         }
     }
 
-    fn watch_above(&mut self, base: usize, path: &[u8]) -> Option<Wd> {
+    /// `None`: nothing is above it, or a mark hears of its death.
+    fn watch_above(&mut self, base: usize, path: &[u8]) -> Result<Option<Wd>, Errno> {
         if !self.notified || self.marked || path.is_empty() {
-            return None;
+            return Ok(None);
         }
         let above = path.iter().rposition(|&byte| byte == b'/').map_or(&b""[..], |at| &path[..at]);
-        let (mut dir, _) = self.world.open(base, above).ok()?;
-        let wd = self.world.watch(&mut dir).ok();
+        let (mut dir, _) = self.world.open(base, above)?;
+        let wd = self.world.watch(&mut dir);
         self.world.close(dir);
-        if let Some(wd) = wd {
-            self.books.watch(wd, Watched::AboveRoots);
-        }
-        wd
+        self.books.watch(wd?, Watched::AboveRoots);
+        wd.map(Some)
     }
 }
 

@@ -61,7 +61,7 @@ impl<W: World> Monitor<W> {
     fn sweep_slice(&mut self) {
         if self.sweep.left.is_empty() {
             self.sweep.began_ns = self.now_ns;
-            self.watch_limit_told &= self.books.unwatched() > 0;
+            self.begin_sweep();
             self.check_roots(LearnedFrom::Sweep);
             let living = self.books.iter().filter(|(_, node)| !node.flags.dead);
             self.sweep.left.extend(living.map(|(key, _)| key));
@@ -73,7 +73,9 @@ impl<W: World> Monitor<W> {
         for _ in 0..SLICE_CGROUPS {
             let Some(key) = self.sweep.left.pop() else { break };
             if self.books.living(key).is_some() {
-                self.sweep_node(key);
+                let missed = self.begin_look(key);
+                self.sweep_node(key, missed);
+                self.end_look(key);
             }
             spent = self.world.busy_ns().saturating_sub(began);
             if spent >= SLICE_NS {
@@ -92,7 +94,7 @@ impl<W: World> Monitor<W> {
         };
     }
 
-    fn sweep_node(&mut self, key: NodeKey) {
+    fn sweep_node(&mut self, key: NodeKey, missed: bool) {
         if !self.check_node(key, LearnedFrom::Sweep) || !self.goes_deeper(key) {
             return;
         }
@@ -101,12 +103,18 @@ impl<W: World> Monitor<W> {
             Ok(Some(mut dir)) => {
                 let stat = self.world.stat(&mut dir);
                 self.world.close(dir);
-                stat.ok().and_then(|stat| stat.subdirectories)
+                match stat {
+                    Ok(stat) => stat.subdirectories,
+                    Err(errno) => {
+                        self.could_not(key, errno);
+                        None
+                    }
+                }
             }
             _ => None,
         };
         let watched = self.hears_of_births(key);
-        if !watched || there != Some(known) {
+        if missed || !watched || there != Some(known) {
             let ahead = if watched { Ahead::SURE } else { Ahead::NO };
             self.compare_children(key, ahead, LearnedFrom::Sweep);
         }

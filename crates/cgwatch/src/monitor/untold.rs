@@ -6,9 +6,13 @@
 //! still grow, births that wait together with their deaths, is withheld beyond a limit and summed
 //! up in a `gap`.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    mem::{Discriminant, discriminant},
+};
 
 use hashbrown::HashMap;
+use rustix::io::Errno;
 
 use super::{
     books::{Books, File, NodeKey},
@@ -26,6 +30,8 @@ pub(crate) enum Entry {
     /// Its removal.
     Removal(NodeKey),
     Gap(GapReason),
+    /// Something of a living cgroup could not be looked at.
+    Inaccessible(NodeKey, Errno),
     Ready {
         after_gap: bool,
     },
@@ -34,16 +40,22 @@ pub(crate) enum Entry {
 impl Item for Entry {
     fn order(&self) -> Order {
         match self {
-            Self::Living(_) | Self::Gap(_) => Order::Before,
+            Self::Living(_) | Self::Gap(_) | Self::Inaccessible(..) => Order::Before,
             Self::Removal(_) | Self::Ready { .. } => Order::After,
         }
     }
 }
 
 impl Entry {
+    fn is_gap(&self) -> bool {
+        matches!(self, Self::Gap(_) | Self::Inaccessible(..))
+    }
+
     fn route(&self, books: &Books) -> Route {
         match self {
-            Self::Living(key) | Self::Removal(key) => books.route(*key),
+            Self::Living(key) | Self::Removal(key) | Self::Inaccessible(key, _) => {
+                books.route(*key)
+            }
             Self::Gap(_) | Self::Ready { .. } => Route::default(),
         }
     }
@@ -110,10 +122,13 @@ pub(crate) struct Untold {
     told: HashMap<NodeKey, Told>,
     cancelled: Cancelled,
     pairs: usize,
-    gap_queued: bool,
+    /// The kinds of gaps that wait, but for the reader's.
+    gaps_queued: Vec<Discriminant<GapReason>>,
     reader_gap_queued: bool,
     /// Everything is being compared; only then is it `Ready` again.
     gap_open: bool,
+    /// A gap is told that no `Ready` ends yet.
+    ready_owed: bool,
 }
 
 impl Untold {
@@ -138,7 +153,10 @@ impl Untold {
         let entry = self.queue.pop().map(|taken| taken.item);
         match &entry {
             Some(Entry::Gap(GapReason::Reader)) => self.reader_gap_queued = false,
-            Some(Entry::Gap(_)) => self.gap_queued = false,
+            Some(Entry::Gap(reason)) => {
+                let kind = discriminant(reason);
+                self.gaps_queued.retain(|queued| *queued != kind);
+            }
             _ => {}
         }
         entry
@@ -273,25 +291,35 @@ impl Untold {
         self.pairs = self.pairs.saturating_sub(1);
     }
 
-    /// What follows is set right up to the next `Ready`; several gaps that wait become one.
+    /// What follows is set right up to the next `Ready`; several gaps of a kind that wait become one.
     pub(crate) fn push_gap(&mut self, books: &Books, reason: GapReason) {
-        let queued = match reason {
-            GapReason::Reader => &mut self.reader_gap_queued,
-            _ => &mut self.gap_queued,
+        let kind = discriminant(&reason);
+        let is_queued = match reason {
+            GapReason::Reader => std::mem::replace(&mut self.reader_gap_queued, true),
+            _ => self.gaps_queued.contains(&kind),
         };
-        if !std::mem::replace(queued, true) {
-            self.push(books, Entry::Gap(reason));
+        if is_queued {
+            return;
         }
+        if reason != GapReason::Reader {
+            self.gaps_queued.push(kind);
+        }
+        self.push(books, Entry::Gap(reason));
+    }
+
+    /// Something of a living cgroup could not be looked at. At most once until that is over.
+    pub(crate) fn push_inaccessible(&mut self, books: &Books, key: NodeKey, errno: Errno) {
+        self.push(books, Entry::Inaccessible(key, errno));
     }
 
     /// [`Untold::push_gap`], and no `Ready` ends it before [`Untold::close_gap`] does.
     pub(crate) fn open_gap(&mut self, books: &Books, reason: GapReason) {
         let ends =
-            |entry: &&Entry| matches!(entry, Entry::Gap(_) | Entry::Ready { after_gap: false });
+            |entry: &&Entry| entry.is_gap() || matches!(entry, Entry::Ready { after_gap: false });
         let last = self.queue.iter().rfind(ends);
         if matches!(last, Some(Entry::Ready { .. })) {
-            self.gap_queued = false; // the one that waits ends with that baseline
-        } else if self.gap_queued {
+            self.gaps_queued.clear(); // those that wait end with that baseline
+        } else if last.is_some() {
             // The one that waits is open again.
             self.queue.retain(|entry| !matches!(entry, Entry::Ready { after_gap: true }));
         }
@@ -308,25 +336,37 @@ impl Untold {
         self.push_ready(books, true);
     }
 
+    /// The gap that was told ends with the next `Ready`.
+    pub(crate) fn owe_ready(&mut self) {
+        self.ready_owed = true;
+    }
+
+    /// Ends a gap that no other `Ready` has ended.
+    pub(crate) fn pay_ready(&mut self, books: &Books) {
+        if self.ready_owed {
+            self.push_ready(books, true);
+        }
+    }
+
     /// A baseline is complete, or (`after_gap`) all is set right after a gap.
     pub(crate) fn push_ready(&mut self, books: &Books, mut after_gap: bool) {
         if after_gap && self.gap_open {
+            self.ready_owed = true;
             return;
         }
+        self.ready_owed = false;
         if after_gap {
             // A gap before the end of a baseline that still waits ends with that.
             let queue: Vec<_> = self.queue.iter().collect();
             let last = |is: fn(&Entry) -> bool| queue.iter().rposition(|entry| is(entry));
             let baseline = last(|entry| matches!(entry, Entry::Ready { after_gap: false }));
-            after_gap = baseline.is_none_or(|at| {
-                last(|entry| matches!(entry, Entry::Gap(_))).is_some_and(|gap| gap > at)
-            });
+            after_gap = baseline.is_none_or(|at| last(Entry::is_gap).is_some_and(|gap| gap > at));
         }
         if !after_gap {
             // Of several roots added together, one: when all that there is has been told.
             self.queue.retain(|entry| !matches!(entry, Entry::Ready { after_gap: false }));
         }
-        if after_gap && (self.gap_queued || self.reader_gap_queued) {
+        if after_gap && (!self.gaps_queued.is_empty() || self.reader_gap_queued) {
             self.queue.retain(|entry| !matches!(entry, Entry::Ready { after_gap: true }));
         }
         self.push(books, Entry::Ready { after_gap });
@@ -375,7 +415,9 @@ impl Untold {
     /// Takes nodes that are forgotten out of the queue.
     fn drop_forgotten(&mut self, books: &Books) {
         self.queue.retain(|entry| match entry {
-            Entry::Living(key) | Entry::Removal(key) => books.get(*key).is_some(),
+            Entry::Living(key) | Entry::Removal(key) | Entry::Inaccessible(key, _) => {
+                books.get(*key).is_some()
+            }
             _ => true,
         });
     }

@@ -1,6 +1,21 @@
 //! Who moves a simulated world.
 
 use cgroup_sim::Hierarchy;
+use rustix::io::Errno;
+
+/// What the watcher is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verb {
+    /// Open a directory, or a control file by its id.
+    Open,
+    /// List a directory.
+    List,
+    /// Read a control file.
+    Read,
+    /// Watch a directory or a control file.
+    Watch,
+}
 
 /// Moves a simulated world while a [`Watcher`](crate::Watcher) watches it. By default nothing ever
 /// happens but what the test itself does.
@@ -33,6 +48,14 @@ pub trait Driver: Send {
     /// there is nothing before it is told (`d_delete_notify`).
     fn lets_list(&mut self, directory: u64) {
         let _ = directory;
+    }
+
+    /// The errno with which a call fails that is about to be made though the hierarchy would let it
+    /// succeed: EMFILE, EACCES, EIO and the like. `directory` is the id of what is opened, or in which
+    /// something is opened, listed, read or watched; 0 if it is opened by its path.
+    fn refuses(&mut self, verb: Verb, directory: u64) -> Option<Errno> {
+        let _ = (verb, directory);
+        None
     }
 
     /// When it wants to act next while the watcher waits (virtual time, nanoseconds). `None`: never.

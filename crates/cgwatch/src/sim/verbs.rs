@@ -9,10 +9,10 @@ use fsnotify::{
 use kernfs::{Access, Answer, File, Pin};
 use rustix::io::Errno;
 
-use super::{SimDir, SimWorld};
+use super::{SimDir, SimWorld, Verb};
 use crate::{
     Error, Time,
-    world::{MountOptions, Notification, Place, Stat, WatchLimit, Wd, World},
+    world::{MountOptions, Notification, Place, Stat, WatchLimit, Wd, World, is_gone},
 };
 
 /// The type of a kernfs handle (`FILEID_KERNFS`).
@@ -35,12 +35,18 @@ impl SimWorld {
         self.driver.between_calls(&self.hierarchy);
     }
 
+    /// [`Self::call`] of one that may fail.
+    fn try_call(&mut self, verb: Verb, directory: u64) -> Result<(), Errno> {
+        self.call();
+        self.driver.refuses(verb, directory).map_or(Ok(()), Err)
+    }
+
     /// `openat(root, path, O_PATH|O_DIRECTORY)`.
     fn open_path(&mut self, path: &[u8]) -> Result<Pin, Errno> {
         if self.root.is_none() {
             self.root = Some(self.hierarchy.mount().pin("/").map_err(errno)?);
         }
-        self.call();
+        self.try_call(Verb::Open, 0)?;
         let root = self.root.as_ref().ok_or(Errno::NOENT)?;
         directory(root.pin(path).map_err(errno)?)
     }
@@ -50,7 +56,9 @@ impl SimWorld {
         if !self.by_id || id == 0 {
             return None;
         }
-        self.call();
+        if let Err(errno) = self.try_call(Verb::Open, id) {
+            return Some(Err(errno));
+        }
         Some(self.hierarchy.mount().pin_handle(&FileHandle::of_id(HANDLE, id)).map_err(errno))
     }
 
@@ -85,7 +93,7 @@ impl SimWorld {
         match self.open_id(id) {
             Some(pin) => pin?.open("", Access::READ),
             None => {
-                self.call();
+                self.try_call(Verb::Open, dir.id)?;
                 self.pin(dir)?.open(file, Access::READ)
             }
         }
@@ -123,7 +131,8 @@ impl World for SimWorld {
         match self.open_path(&below) {
             Ok(_) => {}
             Err(Errno::NOTDIR) => return Err(Error::NotACgroup { path: path.into() }),
-            Err(_) => return Err(Error::NotFound { path: path.into() }),
+            Err(errno) if is_gone(errno) => return Err(Error::NotFound { path: path.into() }),
+            Err(source) => return Err(Error::Path { action: "open", path: path.into(), source }),
         }
         let mut resolved = Path::new("/").to_path_buf();
         // It exists, so it is UTF-8 or was given as such bytes.
@@ -154,7 +163,7 @@ impl World for SimWorld {
     }
 
     fn open_child(&mut self, dir: &mut SimDir, name: &[u8]) -> Result<(SimDir, Stat), Errno> {
-        self.call();
+        self.try_call(Verb::Open, dir.id)?;
         let pin = directory(self.pin(dir)?.pin(name).map_err(errno)?)?;
         Ok(self.opened(pin))
     }
@@ -178,7 +187,7 @@ impl World for SimWorld {
         each: &mut dyn FnMut(&[u8], bool, u64),
     ) -> Result<(), Errno> {
         self.driver.lets_list(dir.id);
-        self.call();
+        self.try_call(Verb::List, dir.id)?;
         // getdents64(2) holds the directory's lock from its start to its end.
         self.hierarchy.wait_for_rmdir_in(dir.id);
         for entry in self.pin(dir)?.entries().map_err(errno)? {
@@ -200,7 +209,7 @@ impl World for SimWorld {
         loop {
             let before = text.len();
             text.resize(before + PAGE, 0);
-            self.call();
+            self.try_call(Verb::Read, dir.id)?;
             let got = file.read_at(before, &mut text[before..]);
             text.truncate(before + *got.as_ref().unwrap_or(&0));
             // A file that leaves room has been shown to its end.
@@ -214,7 +223,7 @@ impl World for SimWorld {
     }
 
     fn watch(&mut self, dir: &mut SimDir) -> Result<Wd, Errno> {
-        self.call();
+        self.try_call(Verb::Watch, dir.id)?;
         let pin = self.pin(dir)?;
         let inotify = self.inotify.as_ref().ok_or(Errno::NOSYS)?;
         let events = WatchMask::CREATE | WatchMask::DELETE | WatchMask::CLOSE_WRITE;
@@ -226,7 +235,7 @@ impl World for SimWorld {
     fn watch_file(&mut self, dir: &mut SimDir, file: &str, id: u64) -> Result<Wd, Errno> {
         self.note(dir, file);
         let held = self.open_id(id).transpose()?;
-        self.call();
+        self.try_call(Verb::Watch, dir.id)?;
         let pin = match held {
             Some(pin) => pin,
             None => self.pin(dir)?.pin(file).map_err(errno)?,

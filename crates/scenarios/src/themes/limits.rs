@@ -96,8 +96,8 @@ fn no_instance(environment: &Environment) -> Result<(), Failure> {
     Ok(hold_against(&outside.stop()?, &tree.truth())?)
 }
 
-/// One cgroup is closed to the user: it is told without any file, and its end too; everything else
-/// is told as ever, and nothing is invented.
+/// One cgroup is closed to the user: it is told without any file, and its end too, and it is said why;
+/// everything else is told as ever, and nothing is invented. So it is with one that is closed later.
 fn no_permission(environment: &Environment) -> Result<(), Failure> {
     let tree = Tree::plant(environment)?;
     let closed = tree.make_all("closed/child")?;
@@ -122,6 +122,32 @@ fn no_permission(environment: &Environment) -> Result<(), Failure> {
         let EventKind::Appeared { cgroup, files, .. } = &event.kind else { return false };
         cgroup.id == Some(closed[0].id) && files.is_empty()
     })?;
+    let is_said = |of: &Cgroup| {
+        let id = of.id;
+        recording.until(format_args!("why {of:?} cannot be read"), move |event| {
+            let EventKind::Gap { reason, .. } = &event.kind else { return false };
+            let GapReason::Inaccessible { cgroup, errno } = reason else { return false };
+            cgroup.id == Some(id) && *errno == rustix::io::Errno::ACCESS
+        })
+    };
+    is_said(&closed[0])?;
+    let start = recording.start();
+    ensure!(start.contains(r#""unwatched":1"#), "its guarantees are not true: {start}");
+    let later = tree.make_all("later/child")?;
+    for cgroup in &later {
+        recording.until_appeared(cgroup)?;
+    }
+    let directory = &later[0].directory;
+    let permissions = fs::Permissions::from_mode(0o000);
+    fs::set_permissions(directory, permissions).map_err(Failure::driver("close", directory))?;
+    is_said(&later[0])?;
+    // That its child is gone cannot be seen before it is gone itself.
+    for cgroup in later.iter().rev() {
+        tree.remove(cgroup)?;
+    }
+    for cgroup in &later {
+        recording.until_removed(cgroup)?;
+    }
     for cgroup in closed.iter().rev() {
         tree.remove(cgroup)?;
     }
@@ -166,7 +192,10 @@ fn long_names(environment: &Environment) -> Result<(), Failure> {
         Ok(Cgroup { id, directory })
     };
     let all = |first: &str| -> Result<Vec<Cgroup>, Failure> {
-        [255, 256, 1000].into_iter().map(|length| make(first.repeat(length))).collect()
+        [255, 256, 1000, 1514, 1515, 2000]
+            .into_iter()
+            .map(|length| make(first.repeat(length)))
+            .collect()
     };
     let mut cgroups = all("o")?;
     let recording = Recording::of_tree(environment, &tree, Options::new())?;
