@@ -310,4 +310,17 @@ fn the_kill_comes_before_the_end_it_caused() {
     let untold = born().populated(1, "/a", 1, 0).removed(1, "/a", unseen(1, &[]));
     broken(rule(&untold.0), "after populated 0");
     assert_eq!(rule(&born().removed(1, "/a", unseen(1, &[])).0), Ok(()));
+    // What others counted may be told later, and so may another file's key of this name.
+    let empty = || born().populated(1, "/a", 1, 0);
+    assert_eq!(rule(&empty().kill(1, "/a", (0, 1), 0, 0).0), Ok(()));
+    let other = empty().tell(EventKind::Changed {
+        cgroup: cgroup(1, "/a"),
+        file: "misc.events".into(),
+        old: values(&NONE),
+        new: values(&[("oom_kill", 1)]),
+        delta: values(&[("oom_kill", 1)]),
+        own: None,
+        late: values(&NONE),
+    });
+    assert_eq!(rule(&other.0), Ok(()));
 }
