@@ -1,14 +1,45 @@
-//! Running other programs: what failed is named with its arguments.
+//! Running other programs: what failed is named with its arguments. Once a task has asked for
+//! [`end_in_order`], nothing more is started after an interrupt from the terminal, which reaches the
+//! program that runs as well.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 
 use crate::workspace;
+
+/// Exit code of what was ended by an interrupt, as shells have it.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+static INTERRUPT: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// From now on the first interrupt does not end us, so that what was done can be told; the second
+/// does.
+pub(crate) fn end_in_order() -> Result<()> {
+    // In this order: the first sets what the second asks for.
+    flag::register_conditional_shutdown(SIGINT, INTERRUPTED.into(), Arc::clone(&INTERRUPT))?;
+    flag::register(SIGINT, Arc::clone(&INTERRUPT))?;
+    Ok(())
+}
+
+/// Whether the first interrupt has come.
+pub(crate) fn is_interrupted() -> bool {
+    INTERRUPT.load(Ordering::SeqCst)
+}
+
+/// Fails after an interrupt: nothing more is to be begun.
+pub(crate) fn go_on() -> Result<()> {
+    ensure!(!is_interrupted(), "interrupted");
+    Ok(())
+}
 
 /// Where `PATH` has the program, if it does.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
@@ -25,6 +56,7 @@ pub(crate) fn cargo() -> Command {
 
 /// Runs the command to its end; its output goes where ours goes.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
+    go_on()?;
     let status = command.stdin(Stdio::null()).status().with_context(|| line(command))?;
     if !status.success() {
         bail!("{}: {status}", line(command));
@@ -34,6 +66,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs the command to its end and gives what it wrote to its standard output, as text.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
+    go_on()?;
     let output = command.stdin(Stdio::null()).output().with_context(|| line(command))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
@@ -44,6 +77,7 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
 
 /// Runs the command to its end; what it writes to its standard output is passed on, and given.
 pub(crate) fn run_and_read(command: &mut Command) -> Result<Vec<String>> {
+    go_on()?;
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

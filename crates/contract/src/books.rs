@@ -107,12 +107,12 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
         }
         if let EventKind::FileAdded { cgroup, files } = &event.kind {
             let amount = files.get(file).and_then(|values| values.get(key)).unwrap_or(0);
-            came_with.extend((amount > 0).then_some((cgroup.path.as_bytes(), amount)));
+            came_with.push((cgroup.path.as_bytes(), amount));
         }
         let Some(cgroup) = event.kind.cgroup() else { continue };
         let amount = match &event.kind {
             // Told already.
-            EventKind::Changed { file: changed, .. } if &**changed == file => 0,
+            EventKind::Changed { .. } => 0,
             EventKind::Removed { unseen, .. } | EventKind::FileRemoved { unseen, .. } => {
                 match unseen.get(file, key) {
                     0 => continue,
@@ -137,8 +137,7 @@ pub fn blame(events: &[Event], truth: &Truth, file: &str, key: &str) -> Rule {
             others.iter().chain([&cgroup.n]).map(|n| all.get(n).copied().unwrap_or(0)).sum()
         };
         let (all, mut most) = (share(&told) + amount, share(&counted));
-        if all > most && unseen_of(event).is_some_and(|u| u.confidence == Some(Confidence::Shared))
-        {
+        if unseen_of(event).is_some_and(|u| u.confidence == Some(Confidence::Shared)) {
             // Beside those it names some may have counted that were never told: born and gone in the
             // same directory before that was watched.
             let paths = others.iter().filter_map(|n| born_at.get(n).copied());

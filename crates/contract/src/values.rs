@@ -120,7 +120,7 @@ fn changed<'e>(event: &'e Event, told: &mut Told<'e>, may_fall: bool) -> Rule {
         if delta.get(key) != expected {
             return breach(format!("{key}: delta {:?}, not {expected:?}", delta.get(key)));
         }
-        if difference < 0 && !may_fall && !is_state(file) && file.ends_with(".events") {
+        if difference.is_negative() && !may_fall && !is_state(file) && file.ends_with(".events") {
             return breach(format!("{key} fell by {}", -difference));
         }
     }

@@ -85,3 +85,84 @@ fn field(status: &str, name: &str) -> i64 {
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| path.display().to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::process::{Child, Command, Stdio};
+
+    use rustix::fs::inotify;
+    use rustix::time::{ClockId, clock_gettime};
+
+    use super::*;
+
+    /// A shell that has done this and waits.
+    fn shell(script: &str) -> Child {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{script}; echo; read wait")]);
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        shell.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        shell
+    }
+
+    #[test]
+    fn a_process_of_known_size() {
+        // Both have got the same from us.
+        let mut shells = [shell("true"), shell("exec 8</dev/null 9</dev/null")];
+        let [less, more] = shells.each_ref().map(|shell| Burden::of(shell.id()).unwrap());
+        for shell in &mut shells {
+            shell.kill().unwrap();
+            shell.wait().unwrap();
+        }
+        assert!((100..100_000).contains(&less.resident), "{less:?}");
+        assert_eq!((less.threads, less.instances, less.watches), (1, 0, 0));
+        assert!(less.descriptors >= 3, "{less:?}");
+        assert_eq!(more.beyond(less).descriptors, 2);
+        Burden::of(shells[0].id()).unwrap_err();
+    }
+
+    #[test]
+    fn instances_and_watches_are_counted_apart() {
+        let me = std::process::id();
+        let before = Burden::of(me).unwrap();
+        let flags = inotify::CreateFlags::CLOEXEC;
+        let two = [inotify::init(flags).unwrap(), inotify::init(flags).unwrap()];
+        let watch = |instance: usize, path: &str| {
+            let changes = inotify::WatchFlags::MODIFY;
+            inotify::add_watch(&two[instance], path, changes).unwrap();
+        };
+        watch(0, "/");
+        watch(0, "/proc");
+        watch(1, "/");
+        let more = Burden::of(me).unwrap().beyond(before);
+        assert_eq!((more.instances, more.watches), (2, 3));
+    }
+
+    #[test]
+    fn what_is_held_more_is_a_difference_in_each() {
+        let burden = |[resident, threads, descriptors, instances, watches]: [i64; 5]| Burden {
+            resident,
+            threads,
+            descriptors,
+            instances,
+            watches,
+        };
+        let more = burden([100, 9, 8, 7, 6]).beyond(burden([10, 2, 3, 4, 5]));
+        assert_eq!(more, burden([90, 7, 5, 3, 1]));
+    }
+
+    #[test]
+    fn processor_time_is_in_seconds() {
+        let clock = || {
+            let time = clock_gettime(ClockId::ProcessCPUTime);
+            time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+        };
+        let me = std::process::id();
+        // The kernel adds up what a thread ran at each tick at the latest.
+        let (start, before) = (clock(), processor_time(me).unwrap());
+        while clock() < start + 0.2 {}
+        let after = processor_time(me).unwrap();
+        assert!(after > before + 0.1 && after <= clock(), "{before} {after}");
+        assert!(processor_time(u32::MAX).is_err());
+    }
+}

@@ -147,6 +147,9 @@ mod tests {
             r#"{"event":"changed","cgroup":"/a","file":"memory.events","delta":{"oom_kill":2}}"#;
         let said = Dialect::Cgwatch.parse(line, "/top", "memory.events");
         assert_eq!(said, [Said::Changed("/a".into()), Said::Killed("/a".into(), 2)]);
+        let none = line.replace(":2}", ":0}");
+        let said = Dialect::Cgwatch.parse(&none, "/top", "memory.events");
+        assert_eq!(said, [Said::Changed("/a".into())]);
     }
 
     #[test]

@@ -259,6 +259,10 @@ mod tests {
         assert_eq!(score(&[changed(99, "/g/a"), changed(250, "/g/a")]), share(1, 2), "too early");
         assert_eq!(score(&[changed(150, "/g/b"), changed(250, "/g/a")]), share(1, 2), "of another");
         assert_eq!(score(&[]), share(0, 2));
+        // Its time is from its beginning until just before the next begins.
+        assert_eq!(score(&[changed(100, "/g/a"), changed(200, "/g/a")]), share(2, 2));
+        assert_eq!(score(&[changed(199, "/g/a")]), share(1, 2), "in time");
+        assert_eq!(score(&[changed(200, "/g/a")]), share(1, 2), "of the second alone");
     }
 
     #[test]

@@ -79,6 +79,18 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_path_fits_exactly() {
+        let mut path = FdPath { bytes: [0; SIZE], len: 0 };
+        path.push(PREFIX);
+        path.push_decimal(i32::MAX.unsigned_abs());
+        path.push(b"/");
+        path.push(&[b'x'; NAME_MAX]);
+        let whole = path.as_c_str().to_bytes_with_nul();
+        assert!(whole.starts_with(b"/proc/self/fd/2147483647/x"));
+        assert_eq!(whole.len(), SIZE);
+    }
+
+    #[test]
     fn names() {
         let stdin = std::io::stdin();
         let fd = stdin.as_fd();

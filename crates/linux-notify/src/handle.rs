@@ -147,7 +147,7 @@ pub fn open_by_handle_at(
             (flags | OFlags::CLOEXEC).bits().cast_signed(),
         )
     };
-    if fd < 0 {
+    if fd == -1 {
         return Err(Error::Call { call: Call::OpenByHandle, errno: last_errno() });
     }
     // SAFETY: the call succeeded, so `fd` is open, and nothing else knows it.

@@ -5,7 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use linux_notify::fanotify::{Fanotify, Info, InitFlags, MarkFlags, Mask, Relation, Scope};
@@ -96,6 +96,34 @@ fn an_inode_mark_on_a_directory_of_tmpfs() {
 }
 
 #[test]
+fn each_scope_is_its_own() {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let child = dir.path().join("child");
+    fs::create_dir(&child).unwrap();
+    let here = o_path(dir.path());
+    let heard = |scope, mask| {
+        let fanotify = allowed(Fanotify::new(InitFlags::empty()))?;
+        allowed(fanotify.add(scope, MarkFlags::empty(), mask, here.as_fd()))?;
+        fs::write(child.join("file"), "x").unwrap();
+        let own = handle_of(&o_path(&child.join("file")));
+        let mut events = drain(&fanotify);
+        fs::remove_file(child.join("file")).unwrap();
+        // Others use this file system, too.
+        events.retain(|(_, handles)| handles[0].1 == own);
+        Some(!events.is_empty())
+    };
+    assert_ne!(heard(Scope::Inode, Mask::MODIFY), Some(true));
+    assert_ne!(heard(Scope::Mount, Mask::MODIFY), Some(false));
+    assert_ne!(heard(Scope::Filesystem, Mask::MODIFY), Some(false));
+    // Births have no mount.
+    let Some(fanotify) = allowed(Fanotify::new(InitFlags::empty())) else { return };
+    let born = |scope| fanotify.add(scope, MarkFlags::empty(), Mask::CREATE, here.as_fd());
+    if allowed(born(Scope::Filesystem)).is_some() {
+        assert_eq!(born(Scope::Mount).unwrap_err().errno(), Errno::INVAL);
+    }
+}
+
+#[test]
 fn a_flush_removes_the_marks() {
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     let Some(fanotify) = allowed(Fanotify::new(InitFlags::empty())) else { return };
@@ -125,17 +153,33 @@ fn refusals() {
 }
 
 #[test]
+fn a_handle_comes_with_its_mount() {
+    let dir = o_path(Path::new("/dev/shm"));
+    let (handle, mount) = name_to_handle_at(dir.as_fd(), c"", AtFlags::EMPTY_PATH).unwrap();
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", dir.as_raw_fd())).unwrap();
+    let number = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).unwrap();
+    assert_eq!(mount.0.to_string(), number.trim());
+    // There is room for the old number only, whatever is asked for.
+    let unique = AtFlags::EMPTY_PATH | AtFlags::from_bits_retain(0x001);
+    assert_eq!(name_to_handle_at(dir.as_fd(), c"", unique), Ok((handle, mount)));
+}
+
+#[test]
 fn handles_of_tmpfs_lead_back_until_the_file_is_gone() {
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     fs::write(dir.path().join("file"), "hello").unwrap();
     let mount = fs::File::open(dir.path()).unwrap();
     let (handle, _) = name_to_handle_at(mount.as_fd(), c"file", AtFlags::empty()).unwrap();
     assert_eq!(handle.kernfs_id(), None);
-    let open = || open_by_handle_at(mount.as_fd(), &handle, OFlags::RDONLY);
+    let open = || open_by_handle_at(mount.as_fd(), &handle, OFlags::RDONLY | OFlags::CLOEXEC);
     let Some(fd) = allowed(open()) else { return };
     let mut buffer = [0; 8];
     assert_eq!(rustix::io::read(&fd, &mut buffer).unwrap(), 5);
-    drop(fd);
+    assert_eq!(rustix::io::fcntl_getfd(&fd).unwrap(), rustix::io::FdFlags::CLOEXEC);
+    let path = open_by_handle_at(mount.as_fd(), &handle, OFlags::PATH).unwrap();
+    assert_eq!(rustix::io::read(&path, &mut buffer), Err(Errno::BADF));
+    assert_eq!(rustix::io::fcntl_getfd(&path).unwrap(), rustix::io::FdFlags::CLOEXEC);
+    drop((fd, path));
     fs::remove_file(dir.path().join("file")).unwrap();
     assert_eq!(open().unwrap_err().errno(), Errno::STALE);
     let error = name_to_handle_at(mount.as_fd(), c"file", AtFlags::empty()).unwrap_err();

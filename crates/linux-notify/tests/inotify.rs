@@ -4,12 +4,13 @@
 
 use std::ffi::CString;
 use std::fs;
+use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use linux_notify::inotify::{Inotify, Mask, Wd};
-use linux_notify::{Errno, Error};
+use linux_notify::{Call, Errno, Error};
 use rustix::fs::{Mode, OFlags};
 use tempfile::TempDir;
 
@@ -164,6 +165,8 @@ fn refusals() {
     for wd in [Wd(0), Wd(1), Wd::NONE, Wd(i32::MAX), Wd(i32::MIN)] {
         assert_eq!(errno(inotify.remove(wd)), Errno::INVAL, "{wd}");
     }
+    let error = inotify.remove(Wd(7)).unwrap_err();
+    assert!(error.to_string().starts_with("inotify_rm_watch 7: "), "{error}");
     let error = inotify.add(c"/nowhere/at/all", Mask::CREATE).unwrap_err();
     assert_eq!(error.errno(), Errno::NOENT);
     assert!(error.to_string().starts_with("inotify_add_watch /nowhere/at/all: "), "{error}");
@@ -178,11 +181,35 @@ fn a_buffer_too_small_for_a_record_loses_nothing() {
     fs::write(dir.path().join("two"), "").unwrap();
     assert_eq!(inotify.queued_bytes().unwrap(), 64);
     for size in [0, 15, 16, 31] {
-        assert_eq!(errno(inotify.read(&mut vec![0; size])), Errno::INVAL, "{size}");
+        let error = inotify.read(&mut vec![0; size]).unwrap_err();
+        assert_eq!(error, Error::Call { call: Call::Read, errno: Errno::INVAL }, "{size}");
+        assert!(error.to_string().starts_with("read: "), "{error}");
     }
     let mut buffer = [0; 63];
     let names: Vec<_> = inotify.read(&mut buffer).unwrap().map(|event| event.name).collect();
     assert_eq!(names, [b"one"]);
     assert_eq!(drain(&inotify), [(wd, Mask::CREATE, "two".to_owned())]);
     assert_eq!(inotify.queued_bytes().unwrap(), 0);
+}
+
+#[test]
+fn an_overflow_is_about_no_watch() {
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+    let limit: usize = limit.trim().parse().unwrap();
+    if limit > 1 << 20 {
+        eprintln!("skipped: {limit} events fit into a queue");
+        return;
+    }
+    let dir = scratch();
+    let inotify = Inotify::new().unwrap();
+    let wd = inotify.add(&c(dir.path()), Mask::MODIFY).unwrap();
+    // In turn, since equal events are merged.
+    let mut files = ["one", "two"].map(|name| fs::File::create(dir.path().join(name)).unwrap());
+    for number in 0..=limit {
+        files[number % 2].write_all(b"x").unwrap();
+    }
+    let all = drain(&inotify);
+    assert_eq!(all.len(), limit + 1);
+    assert!(all[..limit].iter().all(|(about, mask, _)| (*about, *mask) == (wd, Mask::MODIFY)));
+    assert_eq!(all[limit], (Wd::NONE, Mask::Q_OVERFLOW, String::new()));
 }

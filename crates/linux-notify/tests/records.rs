@@ -231,6 +231,36 @@ fn a_handle_longer_than_any_is_skipped() {
 }
 
 #[test]
+fn the_fixed_part_may_grow_but_not_shrink() {
+    let part = Part::Pidfd(7);
+    let mut bytes = Vec::new();
+    encode_record(0, 0, &[part], &mut bytes);
+    let infos = |fixed: u8, more: &[u8]| {
+        let mut bytes = bytes.clone();
+        bytes[6] = fixed;
+        bytes.splice(24..24, more.iter().copied());
+        bytes[0] += more.len() as u8;
+        fanotify::Events::parse(&bytes).next().map(|event| event.infos().count())
+    };
+    assert_eq!(infos(24, &[]), Some(1));
+    assert_eq!(infos(32, &[0; 8]), Some(1));
+    assert_eq!(infos(16, &[]), None);
+}
+
+#[test]
+fn a_handle_shows_its_type_and_its_bytes() {
+    let handle = FileHandle::new(0x81, &[0, 10, 255]).unwrap();
+    assert_eq!((handle.kind(), handle.bytes()), (0x81, &[0, 10, 255][..]));
+    assert_eq!(format!("{handle:?}"), "FileHandle(0x81:000aff)");
+    assert_eq!(handle.kernfs_id(), None);
+    // Of the right type, but too short; of the right length, but another type.
+    assert_eq!(FileHandle::new(0xfe, &[1, 2, 3]).unwrap().kernfs_id(), None);
+    let id = FileHandle::from_kernfs_id(9);
+    assert_eq!((id.kind(), id.kernfs_id()), (0xfe, Some(9)));
+    assert_eq!(FileHandle::new(0x81, id.bytes()).unwrap().kernfs_id(), None);
+}
+
+#[test]
 fn another_version_of_the_format_is_not_guessed_at() {
     let mut bytes = Vec::new();
     encode_record(0, 0, &[], &mut bytes);

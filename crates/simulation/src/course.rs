@@ -288,3 +288,44 @@ impl Course {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cgwatch::Depth;
+    use kernfs::Access;
+
+    use super::*;
+
+    /// A run that is over and good, on Linux 7.1, in which nothing but the monitor may keep others
+    /// from their removal events.
+    fn unhindered() -> Course {
+        let fits = |plan: &Plan| {
+            let hindered = plan.holders || plan.reclaims;
+            !hindered && !plan.ends && plan.depth == Depth::All
+        };
+        let of_seed = |seed| Course::start(Profile::Linux71, seed, false, |_| {}).unwrap();
+        let mut course = (0..).map(of_seed).find(|course| fits(&course.plan)).unwrap();
+        course.finish().unwrap();
+        course
+    }
+
+    #[test]
+    fn a_monitor_that_keeps_files_open_is_found_by_what_others_miss() {
+        let course = unhindered();
+        let hierarchy = &course.hierarchy;
+        let path = format!("{}/short", course.mover.lock().path_of_watched_root());
+        let path = path.replace("//", "/");
+        let dies_watched = |held: bool| {
+            let id = hierarchy.mkdir(&path).unwrap();
+            course.mover.lock().neighbour.watch(hierarchy, &path, id);
+            let file = format!("{path}/cgroup.events");
+            let open = held.then(|| hierarchy.mount().open(file, Access::READ).unwrap());
+            hierarchy.rmdir(&path).unwrap();
+            drop(open);
+            verdict::of_the_stream(&course)
+        };
+        assert_eq!(dies_watched(false), Ok(()));
+        let Breach(what) = dies_watched(true).unwrap_err();
+        assert!(what.contains("other programs were not told"), "{what}");
+    }
+}

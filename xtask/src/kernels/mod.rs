@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Error, Result, bail, ensure};
 
 use crate::debian::{self, Tool};
+use crate::process;
 use archive::{Archive, Offer};
 use boot::Machine;
 use protocol::{Report, Verdict};
@@ -168,6 +169,7 @@ pub(crate) fn run(options: &Options) -> Result<Matrix> {
     let archive = Archive::open()?;
     let mut matrix = Matrix::default();
     for &series in &options.series {
+        process::go_on()?;
         let kernel = match archive.newest(series) {
             Ok(Offer::Kernel(package)) => archive.provide(series, &package),
             Ok(Offer::NoLongerShipped) => {

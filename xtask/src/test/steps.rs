@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use cgwatch::Mount;
 
 use super::{Ending, Known};
+use crate::mutate::{self, Part};
 use crate::{debian, kernels, process, soak, workspace};
 
 /// Built once, and the same way in every step.
@@ -58,8 +59,9 @@ pub(super) fn models() -> Result<Ending> {
 }
 
 /// Seeds by the thousand, under each profile.
-pub(super) fn simulation() -> Result<Ending> {
+pub(super) fn simulation(known: &mut Known) -> Result<Ending> {
     process::run(process::cargo().args(["xtask", "simulate"]))?;
+    known.simulation_passed = true;
     Ok(Ending::Passed(None))
 }
 
@@ -124,6 +126,12 @@ fn try_hierarchy() -> Result<()> {
     fs::create_dir(&cgroup)
         .and_then(|()| fs::remove_dir(&cgroup))
         .with_context(|| format!("no cgroups can be made in {}", mount.display()))
+}
+
+/// Today's part of the mutations, or all of them; that each still applies is seen in any case.
+pub(super) fn mutations(all: bool, known: &Known) -> Result<Ending> {
+    let part = if all { Part::ALL } else { Part::of_today() };
+    Ok(Ending::Passed(Some(mutate::step(part, known.simulation_passed)?)))
 }
 
 fn fuzz_folder() -> PathBuf {
