@@ -35,6 +35,7 @@ fn family() -> Truth {
         path: path.into(),
         ended,
         counted: [(("memory.events".into(), "oom_kill".into()), kills)].into(),
+        ..Life::default()
     };
     let root = Life { path: b"/".to_vec(), ..Life::default() };
     let lives = [
