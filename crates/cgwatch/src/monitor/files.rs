@@ -168,10 +168,13 @@ impl<W: World> Monitor<W> {
     ) {
         let listed = match self.list_all(dir) {
             // Without the permission to list it, whether it is found must do.
-            Err(Errno::ACCESS) => self.open(key).and_then(|again| {
-                self.world.close(again.ok_or(Errno::NOENT)?);
-                Ok(None)
-            }),
+            Err(Errno::ACCESS) => {
+                self.could_not(key, Errno::ACCESS);
+                self.open(key).and_then(|again| {
+                    self.world.close(again.ok_or(Errno::NOENT)?);
+                    Ok(None)
+                })
+            }
             listed => listed.map(Some),
         };
         match listed {
@@ -229,7 +232,10 @@ impl<W: World> Monitor<W> {
                 self.bury_tree(key, LearnedFrom::Lookup);
                 true
             }
-            Err(_) => false,
+            Err(errno) => {
+                self.could_not(key, errno);
+                false
+            }
         }
     }
 
