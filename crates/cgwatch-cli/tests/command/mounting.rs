@@ -3,16 +3,16 @@
 use std::{
     fs::{self, File},
     io::Read as _,
-    os::unix::fs::{PermissionsExt as _, chown},
+    os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::running::{assert_fails, cgwatch, is_root, run, until};
+use crate::running::{assert_fails, cgwatch, copy_for_everybody, is_root, run, until};
 
-fn is_mounted(path: &Path) -> bool {
+pub(crate) fn is_mounted(path: &Path) -> bool {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     mounts.lines().any(|line| line.split(' ').nth(1) == path.to_str())
 }
@@ -264,10 +264,7 @@ fn as_an_ordinary_user() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("place");
     fs::create_dir(&place).unwrap();
-    let program = directory.path().join("cgwatch");
-    fs::copy(env!("CARGO_BIN_EXE_cgwatch"), &program).unwrap();
-    let all = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(directory.path(), all).unwrap();
+    let program = copy_for_everybody(directory.path());
     chown(&place, Some(65534), Some(65534)).unwrap();
     // In a mount namespace of its own, where anyone may open /dev/fuse.
     let script = r#"
