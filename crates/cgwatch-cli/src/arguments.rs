@@ -14,8 +14,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, builder::PossibleValu
                   file such as memory.events, then exactly one removal, with what was counted \
                   last. Works on any kernel, with one inotify instance, as any user who may read \
                   the files.",
-    after_help = "Exit codes: 0 done (also when the watched cgroup is removed), 1 error, \
+    after_help = "Exit codes: 0 done (also when the watched cgroup is removed, or nobody reads \
+                  standard output any more), 1 error (also when standard output cannot be written), \
                   2 the time given with -t ran out with nothing seen.\n\n\
+                  Messages go to standard error; what cannot be written there is dropped.\n\n\
                   See `cgwatch watch --help` for examples."
 )]
 pub(crate) struct Arguments {
@@ -68,8 +70,9 @@ Examples:
                                                   wait a minute for a removal (exit code 2: none)
   cgwatch watch --sim=oom-and-gone --speed 10     an OOM kill and its last word, simulated
 
-Exit codes: 0 done (also when the watched cgroup is removed), 1 error, 2 the time given with -t \
-ran out with nothing seen.";
+Exit codes: 0 done (also when the watched cgroup is removed, or nobody reads standard output any \
+more), 1 error (also when standard output cannot be written), 2 the time given with -t ran out with \
+nothing seen. Messages go to standard error; what cannot be written there is dropped.";
 
 #[derive(Debug, Args)]
 #[command(after_help = WATCH_EXAMPLES)]

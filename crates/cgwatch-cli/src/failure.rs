@@ -1,6 +1,6 @@
 //! One clear sentence for what went wrong, with the remedy.
 
-use std::{io, path::Path};
+use std::path::Path;
 
 use cgwatch::{Error, Mount};
 use rustix::io::Errno;
@@ -55,11 +55,6 @@ fn explain_mount(error: &kernfs_fuse::Error) -> String {
     }
 }
 
-/// Nobody reads any more: the usual end of a filter, not an error.
-pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-}
-
 fn explain(error: &Error) -> String {
     match error {
         Error::NoCgroup2 => format!(
@@ -104,16 +99,23 @@ fn explain(error: &Error) -> String {
             format!("{error}: {source}{remedy}")
         }
         Error::BadFileName { name } => format!(
-            "{:?} is not the name of a control file; give a plain name such as memory.events",
-            name
+            "{} is not the name of a control file; give a plain name such as memory.events",
+            quoted(name)
         ),
-        Error::BadGlob { source, .. } => format!("{error}: {source}"),
+        Error::BadGlob { glob, source } => {
+            format!("{} is not a path pattern: {}", quoted(glob), source.kind())
+        }
         other => other.to_string(),
     }
 }
 
-fn show(path: &Path) -> String {
+pub(crate) fn show(path: &Path) -> String {
     printable(path.as_os_str().as_encoded_bytes())
+}
+
+/// What was given as an argument, in quotes, so that its ends are seen.
+pub(crate) fn quoted(argument: &str) -> String {
+    format!("\"{}\"", printable(argument.as_bytes()))
 }
 
 /// ` (mounted at …)`, if there is one.

@@ -8,7 +8,7 @@ use std::{os::fd::AsFd, os::unix::net::UnixStream, process::ExitCode, thread};
 use anyhow::{Context, anyhow};
 use cgroup_mirror::{Mirror, Options};
 
-use crate::{arguments, guard::Guard, serve, signals, target};
+use crate::{arguments, guard::Guard, serve, signals, streams, target};
 
 /// Mounts it and serves it.
 pub(crate) fn run(arguments: &arguments::Mirror) -> anyhow::Result<ExitCode> {
@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &arguments::Mirror) -> anyhow::Result<ExitCode> {
     let mount = mirror.mount(&directory, options)?;
     serve::warn(place, &mount);
     if let Some(warning) = mirror.incomplete() {
-        eprintln!("cgwatch: warning: {warning}");
+        streams::warn(warning);
     }
     let (stop, stopper) = UnixStream::pair().context("cannot make a pair of sockets")?;
     thread::scope(|scope| {

@@ -3,7 +3,7 @@
 
 use std::{
     env,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader},
     os::{fd::BorrowedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
@@ -18,7 +18,7 @@ use rustix::{
     fs::{Mode, OFlags},
 };
 
-use crate::{arguments::Place, people::printable};
+use crate::{arguments::Place, failure::show, streams};
 
 /// Set for the process that a `--daemon` leaves behind.
 const BACKGROUND: &str = "CGWATCH_IN_BACKGROUND";
@@ -86,7 +86,7 @@ fn refuse_own_mounts(directory: &Path) -> anyhow::Result<()> {
         if is_ours && directory.starts_with(point) {
             bail!(
                 "{} lies in a mount of cgwatch itself, at {point}; give a directory elsewhere",
-                printable(directory.as_os_str().as_encoded_bytes())
+                show(&directory)
             );
         }
     }
@@ -96,9 +96,9 @@ fn refuse_own_mounts(directory: &Path) -> anyhow::Result<()> {
 /// Says what is weaker than it could be.
 pub(crate) fn warn(place: &Place, mount: &Mount) {
     if place.allow_other {
-        eprintln!(
-            "cgwatch: warning: other users are let in: one who is hostile can hold up what \
-             watchers of this mount are told"
+        streams::warn(
+            "other users are let in: one who is hostile can hold up what watchers of this mount \
+             are told",
         );
     }
     for weakness in mount.weaknesses() {
@@ -113,7 +113,7 @@ pub(crate) fn warn(place: &Place, mount: &Mount) {
             }
             _ => continue,
         };
-        eprintln!("cgwatch: warning: {told}");
+        streams::warn(told);
     }
 }
 
@@ -130,7 +130,7 @@ pub(crate) fn until_the_end(
     if env::var_os(BACKGROUND).is_some() {
         leave_the_terminal()?;
     } else {
-        eprintln!("cgwatch: mounted at {}", printable(mount.path().as_os_str().as_encoded_bytes()));
+        streams::say(format_args!("mounted at {}", show(mount.path())));
     }
     let mut looked = Instant::now();
     loop {
@@ -158,8 +158,7 @@ pub(crate) fn until_the_end(
 
 /// Says that it is ready, then has no terminal and holds no directory.
 fn leave_the_terminal() -> anyhow::Result<()> {
-    let mut output = std::io::stdout();
-    output.write_all(READY.as_bytes()).and_then(|()| output.flush())?;
+    streams::print(READY.as_bytes())?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;

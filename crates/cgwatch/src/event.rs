@@ -6,6 +6,8 @@
 
 use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, sync::Arc};
 
+use crate::Printable;
+
 /// One event, numbered and dated when it is delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -193,25 +195,10 @@ impl CgroupPath {
     }
 }
 
-/// Safe on a terminal: control characters and invalid bytes show as `\xNN`.
+/// Safe on a terminal, as [`Printable`] shows it.
 impl fmt::Display for CgroupPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                if c.is_control() {
-                    let mut bytes = [0; 4];
-                    for byte in c.encode_utf8(&mut bytes).bytes() {
-                        write!(f, "\\x{byte:02x}")?;
-                    }
-                } else {
-                    fmt::Write::write_char(f, c)?;
-                }
-            }
-            for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
-            }
-        }
-        Ok(())
+        Printable::new(&self.0).fmt(f)
     }
 }
 

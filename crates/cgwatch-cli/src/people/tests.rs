@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use cgwatch::{Cgroup, Confidence, LearnedFrom};
 
+use cgwatch::CgroupPath;
+
 use super::*;
 
 fn lines(coloured: bool, roots: &[&str]) -> Lines {

@@ -12,3 +12,5 @@ mod mounting;
 mod running;
 mod simulated;
 mod stream;
+mod streams;
+mod terminal;

@@ -13,15 +13,24 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::running::{assert_fails, cgwatch, copy_for_everybody, is_root, run, until};
 
 pub(crate) fn is_mounted(path: &Path) -> bool {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    mounts.lines().any(|line| line.split(' ').nth(1) == path.to_str())
+    // `mountpoint -x` would ask a server, which may be dead.
+    let mounts = fs::read("/proc/self/mounts").unwrap();
+    let mut escaped = Vec::new();
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => escaped.extend(format!("\\{byte:03o}").bytes()),
+            _ => escaped.push(byte),
+        }
+    }
+    let mut lines = mounts.split(|byte| *byte == b'\n');
+    lines.any(|line| line.split(|byte| *byte == b' ').nth(1) == Some(&escaped))
 }
 
 /// A server of a test's own, with its mount; both are gone at the end.
 pub(crate) struct Mounted {
     server: Child,
     pub(crate) directory: PathBuf,
-    _temporary: tempfile::TempDir,
+    _temporary: Option<tempfile::TempDir>,
 }
 
 impl Mounted {
@@ -32,6 +41,15 @@ impl Mounted {
 
     /// What a command mounts at a directory.
     pub(crate) fn serving(command: impl FnOnce(&Path) -> Command) -> Option<Self> {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = temporary.path().canonicalize().unwrap();
+        let mut mounted = Self::at(directory, command)?;
+        mounted._temporary = Some(temporary);
+        Some(mounted)
+    }
+
+    /// What a command mounts at this directory, which stays.
+    pub(crate) fn at(directory: PathBuf, command: impl FnOnce(&Path) -> Command) -> Option<Self> {
         if !is_root() {
             return None;
         }
@@ -39,10 +57,8 @@ impl Mounted {
             println!("skipped: no /dev/fuse");
             return None;
         }
-        let temporary = tempfile::tempdir().unwrap();
-        let directory = temporary.path().canonicalize().unwrap();
         let server = serve(&directory, command(&directory));
-        Some(Self { server, directory, _temporary: temporary })
+        Some(Self { server, directory, _temporary: None })
     }
 
     fn signal(&self, signal: Signal) {
@@ -57,8 +73,9 @@ impl Mounted {
     }
 }
 
-fn mount(directory: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn mount(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = cgwatch(["mount".as_ref(), directory.as_os_str()]);
+    command.stderr(Stdio::null());
     let (sim, arguments) = match arguments {
         [first, rest @ ..] if first.starts_with('=') => (format!("--sim{first}"), rest),
         all => ("--sim".to_owned(), all),
@@ -68,7 +85,7 @@ fn mount(directory: &Path, arguments: &[&str]) -> Command {
 }
 
 fn serve(directory: &Path, mut command: Command) -> Child {
-    let server = command.stderr(Stdio::null()).spawn().unwrap();
+    let server = command.spawn().unwrap();
     until("mounted", || is_mounted(directory));
     server
 }
@@ -212,7 +229,7 @@ fn a_scenario_is_played_before_the_watchers_eyes() {
     let mut command = cgwatch(["mount".as_ref(), path.as_os_str()]);
     let sim = format!("--sim={}", file.path().display());
     let server = command.arg(sim).stderr(Stdio::null()).spawn().unwrap();
-    let mounted = Mounted { server, directory: path, _temporary: directory };
+    let mounted = Mounted { server, directory: path, _temporary: Some(directory) };
     until("made", || mounted.directory.join("made/cgroup.events").exists());
 }
 

@@ -219,6 +219,11 @@ pub(crate) fn strange_names() -> Vec<&'static OsStr> {
         b"quote\"'",
         b"\x1b[2J",
         "umlaut-\u{e4}".as_bytes(),
+        "a\u{202e}gpj.exe".as_bytes(),
+        "zero\u{200b}width".as_bytes(),
+        "\u{301}mark".as_bytes(),
+        "c1-\u{9b}2J".as_bytes(),
+        b"\\xe2\\x80\\xae",
         b"invalid-\xff\xfe",
     ]
     .map(OsStr::from_bytes)
