@@ -51,5 +51,5 @@ pub use self::{
     error::Error,
     front::Front,
     mirror::{Mirror, Usage},
-    mount::{End, Options, unmount},
+    mount::{End, Options},
 };

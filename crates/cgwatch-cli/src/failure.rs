@@ -34,6 +34,14 @@ fn explain_mount(error: &kernfs_fuse::Error) -> String {
             };
             format!("{error}: {source}; {remedy}")
         }
+        Mounting::NoProc(source) => {
+            format!("{error}: {source}; mount it with `mount -t proc proc /proc`, as root")
+        }
+        Mounting::OwnMount { path, mount } => format!(
+            "{} lies in a mount of cgwatch itself, at {}; give a directory elsewhere",
+            show(path),
+            show(mount)
+        ),
         Mounting::MountPoint { path, source } => {
             format!("{} cannot be mounted on: {source}; make it with `mkdir`", show(path))
         }

@@ -16,12 +16,13 @@ pub(crate) fn run(arguments: &arguments::Mirror) -> anyhow::Result<ExitCode> {
     if let Some(code) = serve::in_background(place)? {
         return Ok(code);
     }
-    let directory = serve::mount_point(place)?;
+    let mount_point = serve::mount_point(place)?;
     let signals = signals::caught()?;
     let mut mirror = Mirror::new(&target::one(arguments.root.as_deref())?)?;
     let options = Options { allow_other: place.allow_other };
-    let _guard = Guard::start(&directory)?;
-    let mount = mirror.mount(&directory, options)?;
+    let guard = Guard::start(&mount_point)?;
+    let mount = mirror.mount_at(mount_point, options)?;
+    guard.watch_over(mount.id());
     serve::warn(place, &mount);
     if let Some(warning) = mirror.incomplete() {
         streams::warn(warning);
@@ -33,10 +34,8 @@ pub(crate) fn run(arguments: &arguments::Mirror) -> anyhow::Result<ExitCode> {
             Ok((!feed.is_finished()).then_some(serve::LOOK))
         });
         drop(stopper);
-        if mount.is_mounted() {
-            // What the feed is in the middle of fails now.
-            let _ = cgroup_mirror::unmount(mount.path());
-        }
+        // What the feed is in the middle of fails now. Someone else may have unmounted it.
+        let _ = mount.unmounter().unmount();
         let fed = feed.join().map_err(|_| anyhow!("the mirror's feed broke"))?;
         served?;
         fed?;

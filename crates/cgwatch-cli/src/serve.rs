@@ -5,14 +5,12 @@ use std::{
     env,
     io::{BufRead as _, BufReader},
     os::{fd::BorrowedFd, unix::net::UnixStream},
-    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
-    sync::OnceLock,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
-use kernfs_fuse::{Mount, Weakness};
+use anyhow::Context;
+use kernfs_fuse::{Mount, MountPoint, Unmounter, Weakness};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags},
@@ -65,32 +63,8 @@ pub(crate) fn in_background(place: &Place) -> anyhow::Result<Option<ExitCode>> {
 }
 
 /// The directory to mount on, free of what a killed server left there.
-pub(crate) fn mount_point(place: &Place) -> anyhow::Result<PathBuf> {
-    refuse_own_mounts(&place.directory)?;
-    Ok(kernfs_fuse::check_mount_point(&place.directory)?)
-}
-
-/// Refuses a directory in one of our own mounts.
-fn refuse_own_mounts(directory: &Path) -> anyhow::Result<()> {
-    // What cannot be looked at is told when it is mounted on, or is a dead mount of ours, which a
-    // killed server left behind.
-    let looked = std::fs::read_dir(directory).and_then(|_| directory.canonicalize());
-    let Ok(directory) = looked else { return Ok(()) };
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("no /proc")?;
-    for line in mounts.lines() {
-        let Some((mount, kind)) = line.split_once(" - ") else { continue };
-        let mut kind = kind.split(' ');
-        let is_ours = kind.next() == Some("fuse")
-            && kind.next().is_some_and(|source| source.starts_with(NAME));
-        let point = mount.split(' ').nth(4).unwrap_or_default();
-        if is_ours && directory.starts_with(point) {
-            bail!(
-                "{} lies in a mount of cgwatch itself, at {point}; give a directory elsewhere",
-                show(&directory)
-            );
-        }
-    }
-    Ok(())
+pub(crate) fn mount_point(place: &Place) -> anyhow::Result<MountPoint> {
+    Ok(MountPoint::open(&place.directory, NAME)?)
 }
 
 /// Says what is weaker than it could be.
@@ -126,7 +100,7 @@ pub(crate) fn until_the_end(
     wakers: &[BorrowedFd<'_>],
     mut work: impl FnMut() -> anyhow::Result<Option<Duration>>,
 ) -> anyhow::Result<()> {
-    unmount_on_panic(mount.path());
+    unmount_on_panic(mount.unmounter());
     if env::var_os(BACKGROUND).is_some() {
         leave_the_terminal()?;
     } else {
@@ -168,16 +142,11 @@ fn leave_the_terminal() -> anyhow::Result<()> {
 
 /// A panic in any thread ends the process, and the mount with it: a mount whose
 /// server is broken makes its clients wait for ever.
-fn unmount_on_panic(path: &Path) {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    // One mount a process.
-    let _ = PATH.set(path.to_owned());
+fn unmount_on_panic(mount: Unmounter) {
     let told = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         told(panic);
-        if let Some(path) = PATH.get() {
-            let _ = kernfs_fuse::end_mount(path);
-        }
+        let _ = mount.unmount();
         std::process::exit(101);
     }));
 }

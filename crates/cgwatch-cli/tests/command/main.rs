@@ -6,6 +6,7 @@
 mod arguments;
 mod clients;
 mod doctor;
+mod ending;
 mod errors;
 mod mirror;
 mod mounting;

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::running::{assert_fails, cgwatch, copy_for_everybody, is_root, run, until};
+use crate::running::{assert_fails, await_end, cgwatch, copy_for_everybody, is_root, run, until};
 
 pub(crate) fn is_mounted(path: &Path) -> bool {
     // `mountpoint -x` would ask a server, which may be dead.
@@ -61,9 +61,22 @@ impl Mounted {
         Some(Self { server, directory, _temporary: None })
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.server);
         kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for the end of the server.
+    pub(crate) fn await_end(&mut self) {
+        await_end(Pid::from_child(&self.server));
+        self.server.wait().unwrap();
+    }
+
+    /// Waits for the end of its guard.
+    pub(crate) fn await_guard(&self) {
+        for process in processes_with(&self.directory) {
+            await_end(process);
+        }
     }
 
     pub(crate) fn make(&self, name: &str) -> PathBuf {
