@@ -54,8 +54,7 @@ fn by_descriptor(
     let attached = Attached { id: mount_id(&mount)?, place };
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(&mount, c"", attached.place.directory(), c"", flags)?;
-    // `mount` is closed at the end: it would keep the mount point busy.
-    match private_root(&mount, options.read_only) {
+    match private_root(mount, options.read_only) {
         Ok(root) => Ok(Served { session, attached, root, weakness: None }),
         Err(errno) => {
             let _ = attached.unmount();
@@ -113,30 +112,36 @@ fn detached(place: &MountPoint, options: &Options) -> rustix::io::Result<(OwnedF
 }
 
 /// The server's own way into the mount: a detached copy of it, which leaves the mount point free to
-/// be unmounted, and stays writable when clients' is not.
-fn private_root(mount: &OwnedFd, read_only: bool) -> rustix::io::Result<OwnedFd> {
+/// be unmounted, and stays writable when clients' is not. (Before Linux 6.15 only what is mounted
+/// somewhere can be copied.)
+fn private_root(mount: OwnedFd, read_only: bool) -> rustix::io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
-    let copy = open_tree(mount, c"", flags)?;
-    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::openat(copy, c".", flags, Mode::empty())?;
+    let copy = open_tree(&mount, c"", flags)?;
     if read_only {
-        let flags = MountFlags::BIND
-            | MountFlags::RDONLY
-            | MountFlags::NOSUID
-            | MountFlags::NODEV
-            | MountFlags::NOEXEC;
-        // A client who tries to write at this moment is in the way, not for long; and the server
-        // refuses him anyway.
-        for _ in 0..100 {
-            match mount_remount(fd_path(mount), flags, c"") {
-                Err(Errno::BUSY) => thread::sleep(Duration::from_millis(1)),
-                done => return done.map(|()| root),
-            }
+        make_read_only(&mount)?;
+    }
+    // While it is open the mount point is busy, so before any request.
+    drop(mount);
+    rustix::fs::openat(copy, c".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn make_read_only(mount: &OwnedFd) -> rustix::io::Result<()> {
+    let flags = MountFlags::BIND
+        | MountFlags::RDONLY
+        | MountFlags::NOSUID
+        | MountFlags::NODEV
+        | MountFlags::NOEXEC;
+    // A client who tries to write at this moment is in the way, not for long; and the server refuses
+    // him anyway.
+    for _ in 0..100 {
+        match mount_remount(fd_path(mount), flags, c"") {
+            Err(Errno::BUSY) => thread::sleep(Duration::from_millis(1)),
+            done => return done,
         }
     }
-    Ok(root)
+    Ok(())
 }
 
 fn config(options: &Options) -> fuser::Config {
