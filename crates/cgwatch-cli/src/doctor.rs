@@ -15,7 +15,7 @@ use std::{
 use anyhow::Context;
 use cgwatch::Probe;
 
-use crate::{arguments, people, streams, target};
+use crate::{arguments, people, signals, streams, target};
 use facts::Facts;
 
 /// Examines, probes if asked to, and prints.
@@ -51,9 +51,7 @@ pub(crate) fn run(arguments: &arguments::Doctor) -> anyhow::Result<ExitCode> {
 /// Set by a signal that asks to end, so that the probe can clean up.
 fn interrupted() -> io::Result<Arc<AtomicBool>> {
     let flag = Arc::default();
-    for signal in
-        [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
-    {
+    for signal in signals::ending() {
         signal_hook::flag::register(signal, Arc::clone(&flag))?;
     }
     Ok(flag)

@@ -80,6 +80,26 @@ fn a_signal_ends_it_with_a_summary() {
     }
 }
 
+/// As nohup(1) starts it, and a shell what is to run in the background.
+#[test]
+fn a_signal_that_is_ignored_at_the_start_does_not_end_it() {
+    let Some(cgroup) = Cgroup::new("ignored") else { return };
+    for (name, signal) in [("HUP", Signal::HUP), ("INT", Signal::INT)] {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &format!("trap '' {name}; exec \"$@\""), "sh"]);
+        command.args([env!("CARGO_BIN_EXE_cgwatch"), "watch", "-q", "-t", "60"]).arg(&cgroup.0);
+        let mut running = Running::start(command);
+        running.line_with("ready");
+        running.signal(signal);
+        let child = cgroup.make(name);
+        running.line_with(&format!("/{name}"));
+        fs::remove_dir(child).unwrap();
+        running.line_with("removed");
+        running.signal(Signal::TERM);
+        assert_eq!(running.end().0.code(), Some(0));
+    }
+}
+
 #[test]
 fn a_quiet_run_says_nothing_beside() {
     let Some(cgroup) = Cgroup::new("quiet") else { return };
