@@ -52,5 +52,5 @@ pub use self::{
     error::Error,
     front::Front,
     mirror::{Mirror, Usage},
-    mount::{End, Options, unmount},
+    mount::{End, Options},
 };

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use kernfs_fuse::Mount;
+use kernfs_fuse::{Mount, MountPoint};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{AtFlags, Mode},
@@ -20,6 +20,8 @@ use rustix::{
 
 use crate::{Error, Front, Mirror};
 
+/// The source of its mounts in `/proc/self/mountinfo`.
+const NAME: &str = "cgwatch-mirror";
 /// How often the watcher is asked at the least: its sweeps are due without a notification.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -46,13 +48,22 @@ impl Mirror {
     /// # Errors
     /// [`Error::Mount`].
     pub fn mount(&self, directory: &Path, options: Options) -> Result<Mount, Error> {
+        let place = MountPoint::open(directory, NAME)?;
+        self.mount_at(place, options)
+    }
+
+    /// The same at a directory that was opened before.
+    ///
+    /// # Errors
+    /// [`Error::Mount`].
+    pub fn mount_at(&self, place: MountPoint, options: Options) -> Result<Mount, Error> {
         let options = kernfs_fuse::Options {
-            name: "cgwatch-mirror".into(),
+            name: NAME.into(),
             allow_other: options.allow_other,
             read_only: true,
             ..kernfs_fuse::Options::default()
         };
-        Ok(Mount::new(self.tree(), directory, &options)?)
+        Ok(Mount::at(self.tree(), place, &options)?)
     }
 
     /// Feeds its mount, in this thread, until the mirrored cgroup is gone or `stop` is readable or
@@ -91,15 +102,6 @@ impl Mirror {
         }
         Ok(End::Gone)
     }
-}
-
-/// Ends a mount at once: clients' requests fail from now on, and those of a feed that is in the
-/// middle of one.
-///
-/// # Errors
-/// Those of umount2(2): `EINVAL`, it is no mount any more; `EPERM`.
-pub fn unmount(directory: &Path) -> Result<(), Errno> {
-    kernfs_fuse::end_mount(directory)
 }
 
 /// The server's own way into the mount, which is not read-only as the clients' is.

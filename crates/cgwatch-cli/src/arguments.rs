@@ -10,12 +10,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, builder::PossibleValu
     name = "cgwatch",
     version,
     about,
+    // Of an option that is given twice, by an alias and by hand, say, the last counts.
+    args_override_self = true,
     long_about = "Watch Linux control groups (cgroup v2): every birth, every change of an event \
                   file such as memory.events, then exactly one removal, with what was counted \
                   last. Works on any kernel, with one inotify instance, as any user who may read \
                   the files.",
-    after_help = "Exit codes: 0 done (also when the watched cgroup is removed), 1 error, \
+    after_help = "Exit codes: 0 done (also when the watched cgroup is removed, or nobody reads \
+                  standard output any more), 1 error (also when standard output cannot be written), \
                   2 the time given with -t ran out with nothing seen.\n\n\
+                  Messages go to standard error; what cannot be written there is dropped.\n\n\
                   See `cgwatch watch --help` for examples."
 )]
 pub(crate) struct Arguments {
@@ -68,8 +72,9 @@ Examples:
                                                   wait a minute for a removal (exit code 2: none)
   cgwatch watch --sim=oom-and-gone --speed 10     an OOM kill and its last word, simulated
 
-Exit codes: 0 done (also when the watched cgroup is removed), 1 error, 2 the time given with -t \
-ran out with nothing seen.";
+Exit codes: 0 done (also when the watched cgroup is removed, or nobody reads standard output any \
+more), 1 error (also when standard output cannot be written), 2 the time given with -t ran out with \
+nothing seen. Messages go to standard error; what cannot be written there is dropped.";
 
 #[derive(Debug, Args)]
 #[command(after_help = WATCH_EXAMPLES)]
@@ -346,6 +351,35 @@ mod tests {
         for text in ["0", "-1", "nan", "inf", "1e99", "", "2s"] {
             assert!(seconds(text).is_err(), "{text}");
         }
+    }
+
+    fn watch(arguments: &[&str]) -> Watch {
+        let all = ["cgwatch", "watch"].iter().chain(arguments);
+        match Arguments::try_parse_from(all).unwrap().command {
+            Command::Watch(watch) => watch,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_last_of_two_counts_and_filters_add_up() {
+        let twice =
+            watch(&["-qq", "--json", "--json", "-t9", "-t", "2", "--color=never", "-n1", "-n2"]);
+        assert!(twice.quiet && twice.json);
+        assert_eq!((twice.timeout, twice.count), (Some(Duration::from_secs(2)), Some(2)));
+        let again = watch(&[
+            "--sweep", "9", "--sweep", "1", "--sim=a", "--sim=b", "--speed", "2", "--speed", "3",
+        ]);
+        assert_eq!((again.sweep, again.sim.as_deref()), (Duration::from_secs(1), Some("b")));
+        assert_eq!(watch(&["--color", "never", "--color", "always"]).color, Color::Always);
+        assert_eq!(watch(&["--strategy", "sweep", "--strategy", "auto"]).strategy, Strategy::Auto);
+        let filters =
+            watch(&["--key", "a", "--key", "b", "--files", "c,d", "--files", "e", "p", "q"]);
+        assert_eq!(
+            (filters.key, filters.files.len(), filters.paths.len()),
+            (vec!["a".into(), "b".into()], 3, 2)
+        );
+        assert_eq!(doctor(&["--probe", "--probe=reclaim"]).probe, Some(Probe::Reclaim));
     }
 
     fn doctor(arguments: &[&str]) -> Doctor {

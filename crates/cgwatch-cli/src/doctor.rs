@@ -4,7 +4,7 @@ mod facts;
 mod report;
 
 use std::{
-    io::{self, Write},
+    io,
     process::ExitCode,
     sync::{
         Arc,
@@ -15,7 +15,7 @@ use std::{
 use anyhow::Context;
 use cgwatch::Probe;
 
-use crate::{arguments, people, target};
+use crate::{arguments, people, signals, streams, target};
 use facts::Facts;
 
 /// Examines, probes if asked to, and prints.
@@ -27,16 +27,16 @@ pub(crate) fn run(arguments: &arguments::Doctor) -> anyhow::Result<ExitCode> {
         let probe = match probe {
             arguments::Probe::Plain => Probe::Plain,
             arguments::Probe::Reclaim => {
-                eprintln!(
-                    "cgwatch: dropping the directory caches of the whole host \
-                     (vm.drop_caches = 2); everything that is looked up next will be slower"
+                streams::say(
+                    "dropping the directory caches of the whole host (vm.drop_caches = 2); \
+                     everything that is looked up next will be slower",
                 );
                 Probe::Reclaim
             }
         };
         facts.capabilities.probe(&cgroup, probe, &|| !interrupted.load(Ordering::Relaxed))?;
         if interrupted.load(Ordering::Relaxed) {
-            eprintln!("cgwatch: interrupted; the throw-away cgroups are removed");
+            streams::say("interrupted; the throw-away cgroups are removed");
         }
     }
     let text = if arguments.json {
@@ -44,16 +44,14 @@ pub(crate) fn run(arguments: &arguments::Doctor) -> anyhow::Result<ExitCode> {
     } else {
         report::text(&facts, people::coloured(arguments.color, &io::stdout()))
     };
-    io::stdout().write_all(text.as_bytes())?;
+    streams::print(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Set by a signal that asks to end, so that the probe can clean up.
 fn interrupted() -> io::Result<Arc<AtomicBool>> {
     let flag = Arc::default();
-    for signal in
-        [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
-    {
+    for signal in signals::ending() {
         signal_hook::flag::register(signal, Arc::clone(&flag))?;
     }
     Ok(flag)

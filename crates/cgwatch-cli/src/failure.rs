@@ -36,13 +36,19 @@ fn explain_mount(error: &kernfs_fuse::Error) -> String {
     match error {
         Mounting::NoDevice(source) => {
             let remedy = match source.kind() {
-                std::io::ErrorKind::PermissionDenied => {
-                    "give this user access to it, or run as root"
-                }
+                io::ErrorKind::PermissionDenied => "give this user access to it, or run as root",
                 _ => "load the module with `modprobe fuse`, as root",
             };
             format!("{error}: {source}; {remedy}")
         }
+        Mounting::NoProc(source) => {
+            format!("{error}: {source}; mount it with `mount -t proc proc /proc`, as root")
+        }
+        Mounting::OwnMount { path, mount } => format!(
+            "{} lies in a mount of cgwatch itself, at {}; give a directory elsewhere",
+            show(path),
+            show(mount)
+        ),
         Mounting::MountPoint { path, source } => {
             format!("{} cannot be mounted on: {source}; make it with `mkdir`", show(path))
         }
@@ -62,11 +68,6 @@ fn explain_mount(error: &kernfs_fuse::Error) -> String {
             None => other.to_string(),
         },
     }
-}
-
-/// Nobody reads any more: the usual end of a filter, not an error.
-pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn explain(error: &Error) -> String {
@@ -114,16 +115,23 @@ fn explain(error: &Error) -> String {
             format!("{error}: {source}{}", open_files(Some(*source)))
         }
         Error::BadFileName { name } => format!(
-            "{:?} is not the name of a control file; give a plain name such as memory.events",
-            name
+            "{} is not the name of a control file; give a plain name such as memory.events",
+            quoted(name)
         ),
-        Error::BadGlob { source, .. } => format!("{error}: {source}"),
+        Error::BadGlob { glob, source } => {
+            format!("{} is not a path pattern: {}", quoted(glob), source.kind())
+        }
         other => other.to_string(),
     }
 }
 
-fn show(path: &Path) -> String {
+pub(crate) fn show(path: &Path) -> String {
     printable(path.as_os_str().as_encoded_bytes())
+}
+
+/// What was given as an argument, in quotes, so that its ends are seen.
+pub(crate) fn quoted(argument: &str) -> String {
+    format!("\"{}\"", printable(argument.as_bytes()))
 }
 
 /// ` (mounted at …)`, if there is one.

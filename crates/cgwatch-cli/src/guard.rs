@@ -8,10 +8,18 @@
 //! kernel of the death of the thread that started it
 //! (`PR_SET_PDEATHSIG`; that thread does nothing else, hence it always dies)
 //! and unmounts by force, which answers every request with an error.
+//!
+//! It follows no path: its working directory is the one that the mount point
+//! lies in, and the mount must be the one whose number the server wrote to its
+//! standard input. A server that was killed before it could has mounted within
+//! that moment, so what is on top there is its mount if it bears our name.
 
 use std::{
-    fs,
-    os::unix::{net::UnixStream, process::CommandExt as _},
+    io::Write as _,
+    os::{
+        fd::AsRawFd as _,
+        unix::{net::UnixStream, process::CommandExt as _},
+    },
     path::Path,
     process::{Child, Command, ExitCode, Stdio},
     sync::mpsc,
@@ -19,8 +27,10 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
+use kernfs_fuse::{MountId, MountPoint, Mounted};
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::CWD,
     io::Errno,
     process::Signal,
 };
@@ -30,31 +40,37 @@ use crate::serve::{self, NAME};
 /// The running guard of a mount; dropping it is the orderly end.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    end: Option<mpsc::Sender<()>>,
+    mount: Option<mpsc::Sender<MountId>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Guard {
     /// Starts it for what will be mounted at a directory; to be done before
     /// that is.
-    pub(crate) fn start(directory: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(place: &MountPoint) -> anyhow::Result<Self> {
         let mut command =
             Command::new(std::env::current_exe().context("cannot find this program")?);
-        command.arg("guard").arg(std::path::absolute(directory)?);
+        command.arg("guard").arg(place.path());
+        command.current_dir(format!("/proc/self/fd/{}", place.above().as_raw_fd()));
         // Of its own, so that a terminal's signals do not reach it.
-        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
         if serve::is_in_background() {
             // Whoever started us reads our standard error to its end.
             command.stderr(Stdio::null());
         }
-        let (end, ended) = mpsc::channel::<()>();
+        let (mount, mounts) = mpsc::channel::<MountId>();
         let (started, starting) = mpsc::channel();
         let thread = std::thread::Builder::new().name("guard".into());
         let thread = thread.spawn(move || match command.spawn().and_then(ready) {
             Ok(mut child) => {
                 let _ = started.send(Ok(()));
                 // Until the other end is dropped.
-                let _ = ended.recv();
+                while let Ok(mount) = mounts.recv() {
+                    if let Some(input) = &mut child.stdin {
+                        // In one piece. If it is gone there is no guard any more.
+                        let _ = input.write_all(mount.to_string().as_bytes());
+                    }
+                }
                 // It has nothing to do any more.
                 let _ = child.kill();
                 let _ = child.wait();
@@ -64,7 +80,15 @@ impl Guard {
             }
         })?;
         starting.recv().map_err(|_| anyhow!("no guard"))?.context("no guard process")?;
-        Ok(Self { end: Some(end), thread: Some(thread) })
+        Ok(Self { mount: Some(mount), thread: Some(thread) })
+    }
+
+    /// Says which mount it is.
+    pub(crate) fn watch_over(&self, id: MountId) {
+        if let Some(mount) = &self.mount {
+            // It listens for as long as this lives.
+            let _ = mount.send(id);
+        }
     }
 }
 
@@ -78,7 +102,7 @@ fn ready(mut child: Child) -> std::io::Result<Child> {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        drop(self.end.take());
+        drop(self.mount.take());
         if let Some(thread) = self.thread.take() {
             // It does not panic.
             let _ = thread.join();
@@ -86,7 +110,7 @@ impl Drop for Guard {
     }
 }
 
-/// The life of the guard process.
+/// The life of the guard process. Of `directory` only the name counts.
 pub(crate) fn run(directory: &Path) -> anyhow::Result<ExitCode> {
     let parent = rustix::process::getppid();
     // As often as it comes: the kernel hands an orphan from one dying thread of
@@ -96,7 +120,8 @@ pub(crate) fn run(directory: &Path) -> anyhow::Result<ExitCode> {
     rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
     // Dead before that was set.
     let orphan = rustix::process::getppid() != parent;
-    rustix::io::write(rustix::stdio::stdout(), b"!")?;
+    // A server that is dead by now has mounted nothing.
+    let _ = rustix::io::write(rustix::stdio::stdout(), b"!");
     if !orphan {
         let mut ready = [PollFd::new(&signals, PollFlags::IN)];
         while let Err(error) = poll(&mut ready, None) {
@@ -105,16 +130,29 @@ pub(crate) fn run(directory: &Path) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    // Looked at without a request, which nobody would answer.
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let is_ours = mounts.lines().any(|line| {
-        let Some((mount, kind)) = line.split_once(" - ") else { return false };
-        let mut kind = kind.split(' ').skip(1);
-        mount.split(' ').nth(4).map(Path::new) == Some(directory)
-            && kind.next().is_some_and(|source| source.starts_with(NAME))
-    });
+    let name = directory.file_name().unwrap_or_default();
+    let mounted = Mounted::at(CWD, name)?;
+    let is_ours = match told()? {
+        Some(id) => mounted.id()? == id,
+        None => mounted.info()?.is_some_and(|mount| mount.is_fuse_from(NAME)),
+    };
     if is_ours {
-        kernfs_fuse::end_mount(directory)?;
+        mounted.end()?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The mount that the server told of. What it did not write by now it will not: it is dying, and may
+/// keep its end of the pipe open for ever.
+fn told() -> anyhow::Result<Option<MountId>> {
+    let input = rustix::stdio::stdin();
+    let mut ready = [PollFd::new(&input, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    if poll(&mut ready, Some(&now))? == 0 {
+        return Ok(None);
+    }
+    let mut text = [0; 64];
+    let length = rustix::io::read(input, &mut text)?;
+    let text = std::str::from_utf8(&text[..length])?;
+    Ok(if text.is_empty() { None } else { Some(text.parse()?) })
 }

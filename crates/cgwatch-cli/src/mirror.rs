@@ -4,7 +4,6 @@
 //! end comes at once whatever the other is in the middle of.
 
 use std::{
-    io::{self, Write as _},
     os::{fd::AsFd, unix::net::UnixStream},
     process::ExitCode,
     thread,
@@ -13,7 +12,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use cgroup_mirror::{Mirror, Options};
 
-use crate::{arguments, guard::Guard, people::printable, serve, signals, target};
+use crate::{arguments, guard::Guard, serve, signals, streams, target};
 
 /// Mounts it and serves it.
 pub(crate) fn run(arguments: &arguments::Mirror) -> anyhow::Result<ExitCode> {
@@ -21,20 +20,18 @@ pub(crate) fn run(arguments: &arguments::Mirror) -> anyhow::Result<ExitCode> {
     if let Some(code) = serve::in_background(place)? {
         return Ok(code);
     }
-    let directory = serve::mount_point(place)?;
+    let mount_point = serve::mount_point(place)?;
     let signals = signals::caught()?;
     let mut mirror = Mirror::new(&target::one(arguments.root.as_deref())?)?;
     let options = Options { allow_other: place.allow_other };
-    let _guard = Guard::start(&directory)?;
-    let mount = mirror.mount(&directory, options)?;
+    let guard = Guard::start(&mount_point)?;
+    let mount = mirror.mount_at(mount_point, options)?;
+    guard.watch_over(mount.id());
     serve::warn(place, &mount);
     if let Some(warning) = mirror.incomplete() {
-        eprintln!("cgwatch: warning: {warning}");
+        streams::warn(warning);
     }
-    // Nobody may be reading.
-    mirror.set_warn(|warning| {
-        let _ = writeln!(io::stderr(), "cgwatch: warning: {}", printable(warning.as_bytes()));
-    });
+    mirror.set_warn(|warning| streams::warn(warning));
     let (stop, stopper) = UnixStream::pair().context("cannot make a pair of sockets")?;
     thread::scope(|scope| {
         let feed = scope.spawn(|| mirror.feed(&mount, stop.as_fd()));
@@ -42,10 +39,8 @@ pub(crate) fn run(arguments: &arguments::Mirror) -> anyhow::Result<ExitCode> {
             Ok((!feed.is_finished()).then_some(serve::LOOK))
         });
         drop(stopper);
-        if mount.is_mounted() {
-            // What the feed is in the middle of fails now.
-            let _ = cgroup_mirror::unmount(mount.path());
-        }
+        // What the feed is in the middle of fails now. Someone else may have unmounted it.
+        let _ = mount.unmounter().unmount();
         let fed = feed.join().map_err(|_| anyhow!("the mirror's feed broke"))?;
         served?;
         fed?;

@@ -61,9 +61,10 @@ pub(crate) fn run(arguments: &arguments::Mount) -> anyhow::Result<ExitCode> {
         allow_other: arguments.place.allow_other,
         ..kernfs_fuse::Options::default()
     };
-    let directory = serve::mount_point(&arguments.place)?;
-    let _guard = Guard::start(&directory)?;
-    let mount = Mount::new(hierarchy.tree(), &directory, &options)?;
+    let place = serve::mount_point(&arguments.place)?;
+    let guard = Guard::start(&place)?;
+    let mount = Mount::at(hierarchy.tree(), place, &options)?;
+    guard.watch_over(mount.id());
     serve::warn(&arguments.place, &mount);
     if let (Some(player), Some(root)) = (&mut player, mount.root()) {
         player.set_front(Box::new(OnTheMount { root }));

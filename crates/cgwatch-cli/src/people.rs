@@ -6,14 +6,14 @@
 use std::{collections::HashMap, fmt::Write as _};
 
 use anstyle::{AnsiColor, Color, Effects, Style};
-use cgwatch::{CgroupPath, Event, EventKind, Files, GapReason, Root, Time, Unseen, Values};
+use cgwatch::{Event, EventKind, Files, GapReason, Printable, Root, Time, Unseen, Values};
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::arguments;
 
-/// Bytes as they are safe to show: control characters and invalid bytes as `\xNN`.
+/// Bytes as they are safe to show.
 pub(crate) fn printable(bytes: &[u8]) -> String {
-    CgroupPath::new(bytes).to_string()
+    Printable::new(bytes).to_string()
 }
 
 /// Whether to colour what goes to `stream` (<https://no-color.org>).

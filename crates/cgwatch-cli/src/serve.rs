@@ -3,22 +3,20 @@
 
 use std::{
     env,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader},
     os::{fd::BorrowedFd, unix::net::UnixStream},
-    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
-    sync::OnceLock,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
-use kernfs_fuse::{Mount, Weakness};
+use anyhow::Context;
+use kernfs_fuse::{Mount, MountPoint, Unmounter, Weakness};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags},
 };
 
-use crate::{arguments::Place, people::printable};
+use crate::{arguments::Place, failure::show, streams};
 
 /// Set for the process that a `--daemon` leaves behind.
 const BACKGROUND: &str = "CGWATCH_IN_BACKGROUND";
@@ -65,40 +63,16 @@ pub(crate) fn in_background(place: &Place) -> anyhow::Result<Option<ExitCode>> {
 }
 
 /// The directory to mount on, free of what a killed server left there.
-pub(crate) fn mount_point(place: &Place) -> anyhow::Result<PathBuf> {
-    refuse_own_mounts(&place.directory)?;
-    Ok(kernfs_fuse::check_mount_point(&place.directory)?)
-}
-
-/// Refuses a directory in one of our own mounts.
-fn refuse_own_mounts(directory: &Path) -> anyhow::Result<()> {
-    // What cannot be looked at is told when it is mounted on, or is a dead mount of ours, which a
-    // killed server left behind.
-    let looked = std::fs::read_dir(directory).and_then(|_| directory.canonicalize());
-    let Ok(directory) = looked else { return Ok(()) };
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("no /proc")?;
-    for line in mounts.lines() {
-        let Some((mount, kind)) = line.split_once(" - ") else { continue };
-        let mut kind = kind.split(' ');
-        let is_ours = kind.next() == Some("fuse")
-            && kind.next().is_some_and(|source| source.starts_with(NAME));
-        let point = mount.split(' ').nth(4).unwrap_or_default();
-        if is_ours && directory.starts_with(point) {
-            bail!(
-                "{} lies in a mount of cgwatch itself, at {point}; give a directory elsewhere",
-                printable(directory.as_os_str().as_encoded_bytes())
-            );
-        }
-    }
-    Ok(())
+pub(crate) fn mount_point(place: &Place) -> anyhow::Result<MountPoint> {
+    Ok(MountPoint::open(&place.directory, NAME)?)
 }
 
 /// Says what is weaker than it could be.
 pub(crate) fn warn(place: &Place, mount: &Mount) {
     if place.allow_other {
-        eprintln!(
-            "cgwatch: warning: other users are let in: one who is hostile can hold up what \
-             watchers of this mount are told"
+        streams::warn(
+            "other users are let in: one who is hostile can hold up what watchers of this mount \
+             are told",
         );
     }
     for weakness in mount.weaknesses() {
@@ -113,7 +87,7 @@ pub(crate) fn warn(place: &Place, mount: &Mount) {
             }
             _ => continue,
         };
-        eprintln!("cgwatch: warning: {told}");
+        streams::warn(told);
     }
 }
 
@@ -126,11 +100,11 @@ pub(crate) fn until_the_end(
     wakers: &[BorrowedFd<'_>],
     mut work: impl FnMut() -> anyhow::Result<Option<Duration>>,
 ) -> anyhow::Result<()> {
-    unmount_on_panic(mount.path());
+    unmount_on_panic(mount.unmounter());
     if env::var_os(BACKGROUND).is_some() {
         leave_the_terminal()?;
     } else {
-        eprintln!("cgwatch: mounted at {}", printable(mount.path().as_os_str().as_encoded_bytes()));
+        streams::say(format_args!("mounted at {}", show(mount.path())));
     }
     let mut looked = Instant::now();
     loop {
@@ -158,8 +132,7 @@ pub(crate) fn until_the_end(
 
 /// Says that it is ready, then has no terminal and holds no directory.
 fn leave_the_terminal() -> anyhow::Result<()> {
-    let mut output = std::io::stdout();
-    output.write_all(READY.as_bytes()).and_then(|()| output.flush())?;
+    streams::print(READY.as_bytes())?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
@@ -169,16 +142,11 @@ fn leave_the_terminal() -> anyhow::Result<()> {
 
 /// A panic in any thread ends the process, and the mount with it: a mount whose
 /// server is broken makes its clients wait for ever.
-fn unmount_on_panic(path: &Path) {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    // One mount a process.
-    let _ = PATH.set(path.to_owned());
+fn unmount_on_panic(mount: Unmounter) {
     let told = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         told(panic);
-        if let Some(path) = PATH.get() {
-            let _ = kernfs_fuse::end_mount(path);
-        }
+        let _ = mount.unmount();
         std::process::exit(101);
     }));
 }

@@ -8,6 +8,8 @@ use std::{
 
 use cgwatch::{Error, Mount};
 
+use crate::failure::show;
+
 /// The cgroups the paths mean, as paths in the file system; without any, the whole hierarchy.
 pub(crate) fn all(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     if paths.is_empty() {
@@ -54,12 +56,8 @@ fn below_a_mount(path: &Path, mounts: &[Mount]) -> anyhow::Result<PathBuf> {
         [] => Err(not_found().into()),
         [(_, only)] => Ok(only.clone()),
         several => {
-            let list: Vec<_> = several.iter().map(|(_, path)| path.display().to_string()).collect();
-            anyhow::bail!(
-                "{} could be any of {}; give one of them",
-                path.display(),
-                list.join(", ")
-            )
+            let list: Vec<_> = several.iter().map(|(_, path)| show(path)).collect();
+            anyhow::bail!("{} could be any of {}; give one of them", show(path), list.join(", "))
         }
     }
 }

@@ -10,6 +10,7 @@ mod source;
 mod summary;
 
 use std::{
+    borrow::Cow,
     io,
     os::{fd::AsFd, unix::net::UnixStream},
     process::ExitCode,
@@ -17,7 +18,7 @@ use std::{
 };
 
 use anyhow::Context;
-use cgwatch::{Depth, Event, EventKind, Filter, Options, Start, Strategy, Watcher};
+use cgwatch::{Depth, Event, EventKind, Filter, Options, Printable, Start, Strategy, Watcher};
 use jiff::tz::TimeZone;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -27,7 +28,7 @@ use rustix::{
 use crate::{
     arguments,
     people::{self, Lines},
-    signals, target,
+    signals, streams, target,
 };
 use output::{Closed, Output};
 use simulated::Simulated;
@@ -66,9 +67,9 @@ fn print(
     let began = Instant::now();
     if !arguments.quiet {
         if let Some(what) = what {
-            eprintln!("cgwatch: {what}");
+            streams::say(what);
         }
-        eprintln!("cgwatch: {}", introduction(start));
+        streams::say(introduction(start));
     }
     let mut session = Session {
         format: Format::new(arguments, start),
@@ -80,12 +81,12 @@ fn print(
         deadline: arguments.timeout.and_then(|timeout| began.checked_add(timeout)),
     };
     if let Format::Json(start) = &session.format {
-        session.output.push(&(start.to_json() + "\n"));
+        session.output.push(&json_line(start.to_json()));
     }
     let end = session.run(source, signals)?;
     let for_people = matches!(session.format, Format::People(_));
     if for_people && !arguments.quiet && end != End::ReaderGone {
-        eprint!("{}", session.summary);
+        streams::note(&session.summary.to_string());
     }
     Ok(match end {
         End::Timeout if session.seen == 0 => ExitCode::from(2),
@@ -154,10 +155,19 @@ impl Format {
 
     fn line(&self, event: &Event) -> String {
         match self {
-            Self::Json(start) => event.to_json(start) + "\n",
+            Self::Json(start) => json_line(event.to_json(start)),
             Self::People(lines) => lines.line(event),
         }
     }
+}
+
+/// A JSON text as a line that is safe on a terminal, too.
+fn json_line(text: String) -> String {
+    let escaped = match Printable::json(&text) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(escaped) => Some(escaped),
+    };
+    escaped.unwrap_or(text) + "\n"
 }
 
 struct Session {

@@ -1,6 +1,13 @@
 //! The one error type of the crate.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::Printable;
+
+/// A path as it is safe to show.
+pub(crate) fn show(path: &Path) -> Printable<'_> {
+    Printable::new(path.as_os_str().as_encoded_bytes())
+}
 
 /// What can go wrong. Each carries the path, and where there is one the errno.
 #[derive(Debug, thiserror::Error)]
@@ -10,25 +17,25 @@ pub enum Error {
     #[error("no cgroup v2 hierarchy is mounted")]
     NoCgroup2,
     /// The path lies in a cgroup v1 hierarchy.
-    #[error("{} lies in a cgroup v1 hierarchy", .path.display())]
+    #[error("{} lies in a cgroup v1 hierarchy", show(.path))]
     CgroupV1 {
         /// The path asked for.
         path: PathBuf,
     },
     /// The path exists but is no cgroup v2 directory.
-    #[error("{} is not a cgroup", .path.display())]
+    #[error("{} is not a cgroup", show(.path))]
     NotACgroup {
         /// The path asked for.
         path: PathBuf,
     },
     /// The path is not there (ENOENT), or it vanished while it was being added.
-    #[error("{} does not exist", .path.display())]
+    #[error("{} does not exist", show(.path))]
     NotFound {
         /// The path asked for.
         path: PathBuf,
     },
     /// The path is already watched, or lies above or below a path that is.
-    #[error("{} overlaps {}, which is watched already", .path.display(), .watched.display())]
+    #[error("{} overlaps {}, which is watched already", show(.path), show(.watched))]
     Overlap {
         /// The path asked for.
         path: PathBuf,
@@ -36,13 +43,13 @@ pub enum Error {
         watched: PathBuf,
     },
     /// The path is not watched.
-    #[error("{} is not watched", .path.display())]
+    #[error("{} is not watched", show(.path))]
     NotWatched {
         /// The path to be removed.
         path: PathBuf,
     },
     /// A system call on a path failed.
-    #[error("cannot {action} {}", .path.display())]
+    #[error("cannot {action} {}", show(.path))]
     Path {
         /// What was tried, such as `open`.
         action: &'static str,

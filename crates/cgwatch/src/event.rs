@@ -4,9 +4,11 @@
 //! instance `n` one `Appeared`, then any number of changes, then at most one `Removed`, and nothing
 //! after it; parents appear before their children and are removed after them.
 
-use std::{ffi::OsStr, fmt, os::unix::ffi::OsStrExt, sync::Arc};
+use std::{borrow::Cow, ffi::OsStr, fmt, os::unix::ffi::OsStrExt, sync::Arc};
 
 use rustix::io::Errno;
+
+use crate::Printable;
 
 /// One event, numbered and dated when it is delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,6 +173,28 @@ pub struct Cgroup {
 pub struct CgroupPath(pub(crate) Arc<[u8]>);
 
 impl CgroupPath {
+    /// The longest path that lines show in full, in bytes: `PATH_MAX`, beyond which no program can
+    /// name a file in one call.
+    pub const FULL: usize = 4096;
+
+    /// What lines show: the path, or of one with more than [`CgroupPath::FULL`] bytes the beginning
+    /// and the end with `…` between, not longer than that. So a line is bounded, however deep
+    /// somebody nests cgroups; the numbers of the instance and of the cgroup tell which it is.
+    #[must_use]
+    pub fn shortened(&self) -> Cow<'_, [u8]> {
+        const KEPT: usize = CgroupPath::FULL / 2 - '…'.len_utf8();
+        let bytes = &self.0;
+        if bytes.len() <= Self::FULL {
+            return Cow::Borrowed(bytes);
+        }
+        // Not within a character.
+        let continues = |at: usize| bytes.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+        let end = (KEPT - 3..=KEPT).rev().find(|at| !continues(*at)).unwrap_or(KEPT);
+        let from = bytes.len() - KEPT;
+        let start = (from..from + 4).find(|at| !continues(*at)).unwrap_or(from);
+        Cow::Owned([&bytes[..end], "…".as_bytes(), &bytes[start..]].concat())
+    }
+
     /// From its exact bytes.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
@@ -196,25 +220,10 @@ impl CgroupPath {
     }
 }
 
-/// Safe on a terminal: control characters and invalid bytes show as `\xNN`.
+/// Safe on a terminal, as [`Printable`] shows it.
 impl fmt::Display for CgroupPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                if c.is_control() {
-                    let mut bytes = [0; 4];
-                    for byte in c.encode_utf8(&mut bytes).bytes() {
-                        write!(f, "\\x{byte:02x}")?;
-                    }
-                } else {
-                    fmt::Write::write_char(f, c)?;
-                }
-            }
-            for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
-            }
-        }
-        Ok(())
+        Printable::new(&self.shortened()).fmt(f)
     }
 }
 

@@ -5,7 +5,8 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::{
-    Cgroup, Confidence, Event, EventKind, Files, GapReason, Start, Strategy, Time, Unseen, Values,
+    Cgroup, CgroupPath, Confidence, Event, EventKind, Files, GapReason, Start, Strategy, Time,
+    Unseen, Values,
 };
 
 /// The version of the stream's form (`v`); grows only if a field changes its meaning.
@@ -140,7 +141,11 @@ fn cgroup_fields<M: SerializeMap>(
     several_roots: bool,
 ) -> Result<(), M::Error> {
     map.serialize_entry("n", &cgroup.n)?;
-    text_fields(map, ["cgroup", "cgroup_hex"], cgroup.path.as_bytes())?;
+    text_fields(map, ["cgroup", "cgroup_hex"], &cgroup.path.shortened())?;
+    let length = cgroup.path.as_bytes().len();
+    if length > CgroupPath::FULL {
+        map.serialize_entry("cgroup_length", &length)?;
+    }
     map.serialize_entry("id", &cgroup.id)?;
     if several_roots {
         map.serialize_entry("root_id", &cgroup.root_id)?;

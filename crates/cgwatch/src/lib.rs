@@ -50,6 +50,7 @@ mod monitor;
 mod mount;
 mod options;
 mod parse;
+mod printable;
 #[cfg(feature = "sim")]
 mod sim;
 #[cfg(feature = "stream")]
@@ -72,6 +73,7 @@ pub use fsnotify::Limits;
 pub use host::{HostEntry, HostReader, HostWorld};
 pub use mount::{FileSystem, Mount};
 pub use options::{Depth, Options, Strategy};
+pub use printable::Printable;
 #[cfg(feature = "sim")]
 pub use sim::{Driver, SimDir, SimWorld, Verb};
 #[cfg(feature = "stream")]

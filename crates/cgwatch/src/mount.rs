@@ -1,14 +1,14 @@
-//! Where the cgroup v2 hierarchy is mounted, as `/proc/self/mountinfo` tells (proc_pid_mountinfo(5);
-//! `show_mountinfo` in fs/proc_namespace.c).
+//! Where the cgroup v2 hierarchy is mounted, as `/proc/self/mountinfo` tells.
 //!
 //! Every mount of cgroup2 shows the same tree, each from a root of its own.
 
 use std::{
-    ffi::OsString,
-    os::unix::ffi::OsStringExt,
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
+use linux_notify::mountinfo::MountInfo;
 use rustix::io::Errno;
 
 use crate::Error;
@@ -18,7 +18,7 @@ const CGROUP2: u64 = 0x6367_7270;
 /// `CGROUP_SUPER_MAGIC`
 const CGROUP1: u64 = 0x0027_e0eb;
 
-pub(crate) const MOUNTINFO: &str = "/proc/self/mountinfo";
+pub(crate) const MOUNTINFO: &str = linux_notify::mountinfo::PATH;
 
 /// A mount of the cgroup v2 hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,15 @@ impl Mount {
         mounts.retain(|mount| FileSystem::of(&mount.point) == Ok(FileSystem::Cgroup2));
         mounts.sort_by_key(|mount| mount.root != Path::new("/"));
         Ok(mounts)
+    }
+
+    fn from_info(info: MountInfo) -> Option<Self> {
+        (info.file_system == OsStr::new("cgroup2")).then(|| Self {
+            options: split_options(&info.options),
+            hierarchy_options: split_options(&info.file_system_options),
+            point: info.point,
+            root: info.root,
+        })
     }
 
     /// The mount that shows `path`: of those at or above it, the innermost.
@@ -94,49 +103,16 @@ impl FileSystem {
 
 /// The lines of type `cgroup2`; a line that is not understood is passed over.
 pub(crate) fn parse(text: &[u8]) -> Vec<Mount> {
-    text.split(|&b| b == b'\n').filter_map(parse_line).collect()
+    MountInfo::parse(text).filter_map(Mount::from_info).collect()
 }
 
-/// `id parent major:minor root point options [optional…] - type source super-options`
+/// A line, if it is of type `cgroup2`.
 pub(crate) fn parse_line(line: &[u8]) -> Option<Mount> {
-    let mut fields = line.split(|&b| b == b' ');
-    let root = fields.nth(3)?;
-    let point = fields.next()?;
-    let options = fields.next()?;
-    fields.by_ref().find(|field| *field == b"-")?;
-    if fields.next()? != b"cgroup2" {
-        return None;
-    }
-    let hierarchy_options = fields.nth(1)?;
-    Some(Mount {
-        point: unescape(point),
-        root: unescape(root),
-        options: split_options(options),
-        hierarchy_options: split_options(hierarchy_options),
-    })
+    MountInfo::parse_line(line).and_then(Mount::from_info)
 }
 
-fn split_options(list: &[u8]) -> Vec<String> {
-    list.split(|&b| b == b',').map(|o| String::from_utf8_lossy(o).into_owned()).collect()
-}
-
-/// Undoes `seq_path`'s escapes: `\040` for a space, and so for tab, newline and backslash.
-fn unescape(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, after)) = rest.split_first() {
-        let octal = (first == b'\\').then(|| after.get(..3).and_then(octal_byte)).flatten();
-        bytes.push(octal.unwrap_or(first));
-        rest = if octal.is_some() { &after[3..] } else { after };
-    }
-    PathBuf::from(OsString::from_vec(bytes))
-}
-
-fn octal_byte(digits: &[u8]) -> Option<u8> {
-    digits.iter().try_fold(0u8, |value, digit| {
-        let digit = matches!(digit, b'0'..=b'7').then(|| digit - b'0')?;
-        value.checked_mul(8)?.checked_add(digit)
-    })
+fn split_options(list: &OsStr) -> Vec<String> {
+    list.as_bytes().split(|&b| b == b',').map(|o| String::from_utf8_lossy(o).into_owned()).collect()
 }
 
 #[cfg(test)]
@@ -161,15 +137,6 @@ mod tests {
         assert_eq!(mounts[0].root, Path::new("/a\\x2db"));
         assert_eq!(mounts[0].point, Path::new("/mnt/a b\tc\\999"));
         assert_eq!(mounts[0].options, ["ro"]);
-    }
-
-    #[test]
-    fn truncated_lines_are_passed_over() {
-        let whole = b"41 31 0:38 / /c rw - cgroup2 cgroup2 rw";
-        for end in 0..whole.len() - 2 {
-            assert!(parse(&whole[..end]).is_empty(), "{end}");
-        }
-        assert_eq!(parse(whole).len(), 1);
     }
 
     #[test]

@@ -11,6 +11,17 @@ pub enum Error {
     /// There is no FUSE: the module is not loaded, or the device is not here.
     #[error("/dev/fuse cannot be opened")]
     NoDevice(#[source] io::Error),
+    /// No procfs is mounted at `/proc`: one mount cannot be told from another.
+    #[error("no procfs is mounted at /proc")]
+    NoProc(#[source] io::Error),
+    /// The mount point lies in a mount of this server's own kind.
+    #[error("{}: lies in the mount at {}, which is of the same kind", path.display(), mount.display())]
+    OwnMount {
+        /// The mount point.
+        path: PathBuf,
+        /// Where that mount is.
+        mount: PathBuf,
+    },
     /// The mount point does not exist, or cannot be looked at.
     #[error("{}: not usable as a mount point", path.display())]
     MountPoint {

@@ -45,8 +45,10 @@
 //! * `CAP_DAC_READ_SEARCH`: `open_by_handle_at` on its own mount, with handles
 //!   it makes itself; never with one that a client gave
 //!   ([`Weakness::NoHandles`]).
-//! * It follows no link and opens no path but the mount point and `/dev/fuse`;
-//!   without `CAP_SYS_ADMIN` it runs `fusermount3` of its `PATH`.
+//! * It opens no path but the mount point, `/proc/self` and `/dev/fuse`; the way to the mount point,
+//!   which may belong to others, it follows once, and mounts and unmounts by descriptors from then
+//!   on ([`MountPoint`]). Without `CAP_SYS_ADMIN` it runs `fusermount3` of its `PATH`, which follows
+//!   that way again, but mounts and unmounts only what is this user's.
 //!
 //! What a client can reach: only its own user's clients are let in, unless
 //! [`Options::allow_other`] says otherwise; the kernel then checks modes and
@@ -97,6 +99,7 @@
 //! `statfs` says FUSE, not cgroup2, whatever the tree is. Rename, links. Inode numbers beyond 2^64.
 
 mod announce;
+mod attach;
 mod caller;
 mod error;
 mod facts;
@@ -108,6 +111,7 @@ mod mount;
 mod names;
 mod options;
 mod own;
+mod place;
 mod requests;
 mod server;
 mod shared;
@@ -118,8 +122,9 @@ mod xattr;
 pub use self::{
     caller::caller,
     error::Error,
-    mount::{Mount, Usage, Weakness, check_mount_point, end_mount},
+    mount::{Mount, Unmounter, Usage, Weakness},
     options::Options,
     own::OwnThread,
+    place::{BadMountId, MountId, MountPoint, Mounted},
     status::Status,
 };

@@ -2,30 +2,24 @@
 
 use std::{
     ffi::OsStr,
-    fs, io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
-use fuser::{BackgroundSession, INodeNo, MountOption, Notifier, Session, SessionACL};
+use fuser::{BackgroundSession, INodeNo, Notifier};
 use kernfs::{Answer, Listener, Node, Tree};
-use rustix::{
-    fs::{CWD, Mode, OFlags},
-    io::Errno,
-    mount::{MountFlags, OpenTreeFlags, UnmountFlags, mount_remount, open_tree, unmount},
-};
 
 use crate::{
-    Error, Options, OwnThread,
+    Error, MountId, MountPoint, Options, OwnThread,
     announce::{self, Queues},
+    attach::{Served, attach},
     handles::Handles,
     kick::Kick,
     known::Known,
     own::OwnThreads,
+    place::Attached,
     requests::Server,
     shared::Shared,
     sleepers::Sleepers,
@@ -50,21 +44,19 @@ pub enum Weakness {
 /// clients hold open: those get errors from then on, and watches get
 /// `UNMOUNT` and `IGNORED`.
 pub struct Mount {
-    path: PathBuf,
+    attached: Arc<Attached>,
     shared: Arc<Shared>,
     session: Option<BackgroundSession>,
     threads: Vec<JoinHandle<()>>,
     weaknesses: Vec<Weakness>,
     root: Option<Arc<OwnedFd>>,
     notifier: Notifier,
-    /// The mount's device number, by which it is told from others there.
-    device: u64,
 }
 
 impl std::fmt::Debug for Mount {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mount")
-            .field("path", &self.path)
+            .field("attached", &self.attached)
             .field("weaknesses", &self.weaknesses)
             .finish_non_exhaustive()
     }
@@ -89,10 +81,17 @@ impl Mount {
     /// # Errors
     /// [`Error`] says which; nothing is mounted then.
     pub fn new(tree: &Tree, path: &Path, options: &Options) -> Result<Self, Error> {
+        Self::at(tree, MountPoint::open(path, &options.name)?, options)
+    }
+
+    /// The same at a directory that was opened before.
+    ///
+    /// # Errors
+    /// As [`Mount::new`].
+    pub fn at(tree: &Tree, place: MountPoint, options: &Options) -> Result<Self, Error> {
         if tree.capabilities().announces_every_removal != Answer::Yes {
             return Err(Error::Profile);
         }
-        let path = check_mount_point(path)?;
         let shared = Arc::new(Shared {
             root: Arc::clone(tree.root()),
             system_calls: tree.system_calls(),
@@ -103,26 +102,21 @@ impl Mount {
             own: OwnThreads::default(),
             queues: Queues::default(),
         });
-        let failed = |source| Error::Mount { path: path.clone(), source };
-        let session =
-            Session::new(Server::new(Arc::clone(&shared)), &path, &session_options(options))
-                .map_err(failed)?;
-        let notifier = session.notifier();
-        let session = session.spawn().map_err(failed)?;
+        let path = place.path().to_owned();
+        let served = attach(Server::new(Arc::clone(&shared)), place, options)
+            .map_err(|source| Error::Mount { path, source })?;
+        let Served { session, attached, root, weakness } = served;
+        let (root, notifier) = (Arc::new(root), session.notifier());
+        // From here on dropping it unmounts.
         let mut mount = Self {
-            path: path.clone(),
+            attached: Arc::new(attached),
             shared,
             session: Some(session),
             threads: Vec::new(),
-            weaknesses: Vec::new(),
-            root: None,
+            weaknesses: weakness.into_iter().collect(),
+            root: Some(Arc::clone(&root)),
             notifier: notifier.clone(),
-            device: 0,
         };
-        // From here on dropping it unmounts.
-        let root = Arc::new(mount.private_root(options.read_only).map_err(|e| failed(e.into()))?);
-        mount.device = rustix::fs::fstat(&root).map_err(|e| failed(e.into()))?.st_dev;
-        mount.root = Some(Arc::clone(&root));
         let kick = Kick::new(root, notifier, tree.root());
         if !kick.uses_handles() {
             mount.weaknesses.push(Weakness::NoHandles);
@@ -147,46 +141,17 @@ impl Mount {
         Ok(())
     }
 
-    /// Our own way into the mount: a detached copy of it, which leaves the
-    /// mount point free to be unmounted, and stays writable when clients' is
-    /// not.
-    fn private_root(&mut self, read_only: bool) -> rustix::io::Result<OwnedFd> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let copy = open_tree(CWD, &self.path, flags).and_then(|tree| {
-            let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-            rustix::fs::openat(tree, c".", flags, Mode::empty())
-        });
-        match copy {
-            Ok(root) => {
-                if read_only {
-                    let flags = MountFlags::BIND
-                        | MountFlags::RDONLY
-                        | MountFlags::NOSUID
-                        | MountFlags::NODEV
-                        | MountFlags::NOEXEC;
-                    // A client who tries to write at this moment is in the way, not for long; and
-                    // the server refuses him anyway.
-                    for _ in 0..100 {
-                        match mount_remount(&self.path, flags, c"") {
-                            Err(Errno::BUSY) => thread::sleep(Duration::from_millis(1)),
-                            done => return done.map(|()| root),
-                        }
-                    }
-                }
-                Ok(root)
-            }
-            Err(_) => {
-                self.weaknesses.push(Weakness::NoPrivateMount);
-                let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-                rustix::fs::open(&self.path, flags, Mode::empty())
-            }
-        }
-    }
-
-    /// Where it is mounted.
+    /// Where it was mounted, without links. Whoever owns a directory on the
+    /// way may lead it elsewhere by now.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.attached.place.path()
+    }
+
+    /// Which mount it is.
+    #[must_use]
+    pub fn id(&self) -> MountId {
+        self.attached.id
     }
 
     /// Its root directory, by a way of the server's own where that is
@@ -234,21 +199,42 @@ impl Mount {
         OwnThread::enter(&self.shared)
     }
 
-    /// Whether it is still mounted where it was: someone else may unmount it.
+    /// Whether it is still mounted where it was, with nothing over it: someone
+    /// else may unmount it.
     #[must_use]
     pub fn is_mounted(&self) -> bool {
-        rustix::fs::stat(&self.path).is_ok_and(|stat| stat.st_dev == self.device)
+        self.attached.is_mounted()
+    }
+
+    /// What ends it from anywhere.
+    #[must_use]
+    pub fn unmounter(&self) -> Unmounter {
+        Unmounter(Arc::clone(&self.attached))
+    }
+}
+
+/// Ends a mount at once, whoever else holds it.
+#[derive(Clone, Debug)]
+pub struct Unmounter(Arc<Attached>);
+
+impl Unmounter {
+    /// Unmounts: clients' requests fail from now on, and those of the server's own that are in
+    /// flight. Nothing else that is mounted there is touched.
+    ///
+    /// # Errors
+    /// Those of umount2(2): `EINVAL`, it is not mounted any more, or another mount is over it;
+    /// `EPERM`.
+    pub fn unmount(&self) -> rustix::io::Result<()> {
+        self.0.unmount()
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Not another one that was mounted over it.
-        if self.device == 0 || self.is_mounted() {
-            // Requests in flight fail, so that nothing waits for what ends
-            // here. Whoever holds files open keeps them, dead.
-            let _ = end_mount(&self.path);
-        }
+        // Requests in flight fail, so that nothing waits for what ends here.
+        // Whoever holds files open keeps them, dead. Someone else may have
+        // unmounted it.
+        let _ = self.attached.unmount();
         self.shared.queues.close();
         for thread in self.threads.drain(..) {
             // One that panicked has ended, too.
@@ -257,67 +243,4 @@ impl Drop for Mount {
         self.root = None;
         drop(self.session.take());
     }
-}
-
-fn session_options(options: &Options) -> fuser::Config {
-    let mut config = fuser::Config::default();
-    config.mount_options = vec![
-        MountOption::FSName(options.name.clone()),
-        // The kernel checks modes and owners.
-        MountOption::DefaultPermissions,
-        MountOption::NoSuid,
-        MountOption::NoDev,
-        MountOption::NoExec,
-    ];
-    config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
-    config.n_threads = Some(options.event_loops.max(1));
-    // Each event loop is woken by its own requests.
-    config.clone_fd = true;
-    config
-}
-
-/// The real path of an empty directory. A mount that a killed server left
-/// there is taken away first.
-///
-/// # Errors
-/// [`Error::NoDevice`], [`Error::MountPoint`], [`Error::NotDirectory`], [`Error::NotEmpty`].
-pub fn check_mount_point(path: &Path) -> Result<PathBuf, Error> {
-    fs::File::options().read(true).write(true).open("/dev/fuse").map_err(Error::NoDevice)?;
-    let unusable = |source| Error::MountPoint { path: path.to_owned(), source };
-    let stale = |error: &io::Error| error.raw_os_error() == Some(not_connected());
-    // Not by its attributes, which the kernel may have kept.
-    if fs::read_dir(path).as_ref().is_err_and(stale) {
-        end_mount(path).map_err(|error| unusable(error.into()))?;
-    }
-    let path = fs::canonicalize(path).map_err(unusable)?;
-    let metadata = fs::metadata(&path).map_err(unusable)?;
-    if !metadata.is_dir() {
-        return Err(Error::NotDirectory { path });
-    }
-    if fs::read_dir(&path).map_err(unusable)?.next().is_some() {
-        return Err(Error::NotEmpty { path });
-    }
-    Ok(path)
-}
-
-/// Ends a mount of this user at once: requests in flight fail, and who holds
-/// files open keeps them, dead. Without `CAP_SYS_ADMIN` it is `fusermount3` that
-/// ends it, which leaves requests waiting for as long as their server lives.
-///
-/// # Errors
-/// Those of umount2(2): `EINVAL`, it is no mount any more; `EPERM`.
-pub fn end_mount(path: &Path) -> rustix::io::Result<()> {
-    let ended = unmount(path, UnmountFlags::FORCE | UnmountFlags::DETACH);
-    if ended != Err(Errno::PERM) {
-        return ended;
-    }
-    let mut command = Command::new("fusermount3");
-    command.args(["-u", "-z", "-q", "--"]).arg(path).stdin(Stdio::null());
-    let helped = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if helped.is_ok_and(|status| status.success()) { Ok(()) } else { ended }
-}
-
-/// What every call on a mount without a server fails with.
-fn not_connected() -> i32 {
-    Errno::NOTCONN.raw_os_error()
 }

@@ -1,4 +1,5 @@
-//! Thin, safe system calls for Linux file notification: inotify, fanotify and file handles.
+//! Thin, safe system calls for Linux file notification: inotify, fanotify and file handles; and what
+//! the kernel says of mounts.
 //!
 //! What this crate does for you: file descriptors are owned and closed once, flags are typed and
 //! keep bits they do not know, every failure carries its errno and what it was about ([`Error`]),
@@ -16,6 +17,7 @@ pub mod fanotify;
 mod fd_path;
 mod handle;
 pub mod inotify;
+pub mod mountinfo;
 
 pub use error::{Call, Error};
 pub use handle::{FileHandle, MountId, name_to_handle_at, open_by_handle_at};

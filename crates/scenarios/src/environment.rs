@@ -7,6 +7,7 @@ use std::{
 };
 
 use cgwatch::{Options, Strategy, Watcher};
+use linux_notify::mountinfo::MountInfo;
 
 use crate::{Failure, Requirement, swap::Swap};
 
@@ -97,11 +98,8 @@ impl Environment {
 
 /// The first cgroup2 mount of `/proc/self/mountinfo`.
 fn mounted() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    mounts.lines().find_map(|line| {
-        let (mount, file_system) = line.split_once(" - ")?;
-        file_system.starts_with("cgroup2 ").then(|| mount.split(' ').nth(4).map(PathBuf::from))?
-    })
+    let mut mounts = MountInfo::all().ok()?.into_iter();
+    mounts.find(|mount| mount.file_system == "cgroup2").map(|mount| mount.point)
 }
 
 /// `$CGWATCH`, or beside this program or its folder, or `/bin/cgwatch` in a guest.

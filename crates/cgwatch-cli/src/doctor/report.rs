@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anstyle::Style;
-use cgwatch::Answer;
+use cgwatch::{Answer, Printable};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -26,12 +26,13 @@ pub(super) fn text(facts: &Facts, coloured: bool) -> String {
             let root = printable(mount.root.as_os_str().as_encoded_bytes());
             page.row("mount", &format!("{point}, showing {root}"));
             let options = [mount.options.join(","), mount.hierarchy_options.join(",")];
+            let options = options.map(|options| printable(options.as_bytes()));
             page.row("mount options", &format!("{}; of the hierarchy: {}", options[0], options[1]));
         }
     }
-    page.row("controllers of the root", list(facts.root_controllers.as_deref()));
-    page.row("controllers here", list(facts.controllers.as_deref()));
-    page.row("given to children", list(facts.subtree_control.as_deref()));
+    page.row("controllers of the root", &list(facts.root_controllers.as_deref()));
+    page.row("controllers here", &list(facts.controllers.as_deref()));
+    page.row("given to children", &list(facts.subtree_control.as_deref()));
     let missing = match facts.unlistable {
         0 => String::new(),
         many => format!(" ({many} of them cannot be listed)"),
@@ -56,11 +57,11 @@ pub(super) fn text(facts: &Facts, coloured: bool) -> String {
     page.text
 }
 
-fn list(controllers: Option<&str>) -> &str {
+fn list(controllers: Option<&str>) -> String {
     match controllers {
-        None => "not readable",
-        Some("") => "none",
-        Some(list) => list,
+        None => "not readable".to_owned(),
+        Some("") => "none".to_owned(),
+        Some(list) => printable(list.as_bytes()),
     }
 }
 
@@ -105,7 +106,8 @@ fn capabilities(page: &mut Page, facts: &Facts) {
         };
         page.styled(style, capability.answer.name());
         let gap = 9_usize.saturating_sub(capability.answer.name().len());
-        let evidence = printable(capability.evidence.as_bytes());
+        // What it names stands in it as it is safe to show.
+        let evidence = Printable::message(&capability.evidence);
         let _ = writeln!(page.text, "{:gap$}{evidence}", "");
         let _ = write!(page.text, "  {:<32}{:9}", "", "");
         page.styled(DIM, capability.meaning);
@@ -224,5 +226,6 @@ pub(super) fn json(facts: &Facts) -> String {
         },
     };
     // Strings and numbers only: nothing here fails.
-    serde_json::to_string(&report).unwrap_or_default()
+    let report = serde_json::to_string(&report).unwrap_or_default();
+    Printable::json(&report).into_owned()
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use cgwatch::{Cgroup, Confidence, LearnedFrom};
 use rustix::io::Errno;
 
+use cgwatch::CgroupPath;
+
 use super::*;
 
 fn lines(coloured: bool, roots: &[&str]) -> Lines {

@@ -39,7 +39,7 @@ fn a_panic_in_any_thread_ends_the_mount_and_the_server() {
 fn serve_and_panic(place: PathBuf) -> ! {
     let tree = Tree::new(kernfs::Options { worker: true, ..kernfs::Options::default() });
     let mount = Mount::new(&tree, &place, &Options::default()).unwrap();
-    unmount_on_panic(mount.path());
+    unmount_on_panic(mount.unmounter());
     assert!(mount.is_mounted());
     println!("mounted");
     let broken = thread::spawn(|| panic!("what must not happen"));

@@ -16,6 +16,8 @@ use rustix::{
     pipe::PIPE_BUF,
 };
 
+use crate::streams;
+
 /// What waits to be written. Bounded: it is full from `PIPE_BUF` bytes on.
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -65,8 +67,7 @@ impl Output {
                 Ok(Ok(()))
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(Ok(())),
-            // EIO: the terminal has hung up.
-            Err(Errno::PIPE | Errno::IO | Errno::CONNRESET) => Ok(Err(Closed)),
+            Err(errno) if streams::is_reader_gone(errno) => Ok(Err(Closed)),
             Err(errno) => Err(errno),
         }
     }

@@ -18,7 +18,7 @@ use cgroup_sim::{
 use cgwatch::{Depth, Event, Options, SimWorld, Start, Watcher};
 
 use super::source::Source;
-use crate::{arguments, scenario};
+use crate::{arguments, people::printable, scenario};
 
 /// A scenario that is being played and watched.
 pub(super) struct Simulated {
@@ -42,7 +42,9 @@ impl Simulated {
         let name = if name.is_empty() { Library::ALL[0].name } else { name };
         let scenario = scenario::named(name)?.context("there is no such scenario")?;
         let hierarchy = Arc::new(Hierarchy::new(scenario.options(cgroup_sim::Options::default())));
-        let player = scenario.play(&hierarchy).map_err(|error| anyhow!("{name}: {error}"))?;
+        let player = scenario
+            .play(&hierarchy)
+            .map_err(|error| anyhow!("{}: {error}", printable(name.as_bytes())))?;
         let mut watcher = Watcher::simulated(SimWorld::new(Arc::clone(&hierarchy)), options)?;
         let depth = arguments.depth.map_or(Depth::All, Depth::AtMost);
         let whole = ["/".into()];
@@ -51,9 +53,10 @@ impl Simulated {
             watcher.add(path, depth)?;
         }
         let what = format!(
-            "this hierarchy is simulated, nothing in it is of this host: {name} ({}), {} s at {} \
+            "this hierarchy is simulated, nothing in it is of this host: {} ({}), {} s at {} \
              times real time",
-            scenario.title(),
+            printable(name.as_bytes()),
+            printable(scenario.title().as_bytes()),
             scenario.lasts().as_secs_f64(),
             arguments.speed,
         );

@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::Stdio};
 
-use crate::running::{cgwatch, errors, run};
+use crate::running::{errors, run};
 
 #[test]
 fn wrong_arguments_are_errors_not_timeouts() {
@@ -70,14 +70,4 @@ fn man_pages() {
         assert!(page.contains(&format!(".TH {title} 1")), "{page}");
     }
     assert_eq!(run(["man", "nothing"]).status.code(), Some(1));
-}
-
-#[test]
-fn nobody_to_read_the_help() {
-    for arguments in [&["--help"][..], &["man"], &["completions", "bash"]] {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let output = cgwatch(arguments).stdout(writer).output().unwrap();
-        assert_eq!((output.status.code(), errors(&output)), (Some(0), String::new()));
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
-use crate::running::{Cgroup, assert_fails, cgwatch, errors, is_root, run};
+use crate::running::{Cgroup, assert_fails, cgwatch, copy_for_everybody, errors, is_root, run};
 
 const COMMANDS: [&str; 2] = ["watch", "doctor"];
 
@@ -107,15 +107,13 @@ fn a_bad_pattern_and_a_bad_file_name() {
     assert_fails(&run(["watch", "--files", "../memory.events"]), &["../memory.events"]);
 }
 
-/// Runs the command as the user nobody, from a place where nobody may execute it.
+/// Runs the command as the user nobody.
 fn as_nobody(arguments: &[&std::ffi::OsStr]) -> Option<std::process::Output> {
     if !is_root() {
         return None;
     }
     let place = tempfile::tempdir().unwrap();
-    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let binary = place.path().join("cgwatch");
-    fs::copy(env!("CARGO_BIN_EXE_cgwatch"), &binary).unwrap();
+    let binary = copy_for_everybody(place.path());
     let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(binary)

@@ -6,6 +6,7 @@
 mod arguments;
 mod clients;
 mod doctor;
+mod ending;
 mod errors;
 mod listing;
 mod mirror;
@@ -15,3 +16,5 @@ mod rights;
 mod running;
 mod simulated;
 mod stream;
+mod streams;
+mod terminal;

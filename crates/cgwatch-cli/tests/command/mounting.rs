@@ -3,25 +3,34 @@
 use std::{
     fs::{self, File},
     io::Read as _,
-    os::unix::fs::{PermissionsExt as _, chown},
+    os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::running::{assert_fails, cgwatch, is_root, run, until};
+use crate::running::{assert_fails, await_end, cgwatch, copy_for_everybody, is_root, run, until};
 
-fn is_mounted(path: &Path) -> bool {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    mounts.lines().any(|line| line.split(' ').nth(1) == path.to_str())
+pub(crate) fn is_mounted(path: &Path) -> bool {
+    // `mountpoint -x` would ask a server, which may be dead.
+    let mounts = fs::read("/proc/self/mounts").unwrap();
+    let mut escaped = Vec::new();
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => escaped.extend(format!("\\{byte:03o}").bytes()),
+            _ => escaped.push(byte),
+        }
+    }
+    let mut lines = mounts.split(|byte| *byte == b'\n');
+    lines.any(|line| line.split(|byte| *byte == b' ').nth(1) == Some(&escaped))
 }
 
 /// A server of a test's own, with its mount; both are gone at the end.
 pub(crate) struct Mounted {
     server: Child,
     pub(crate) directory: PathBuf,
-    _temporary: tempfile::TempDir,
+    _temporary: Option<tempfile::TempDir>,
 }
 
 impl Mounted {
@@ -32,6 +41,15 @@ impl Mounted {
 
     /// What a command mounts at a directory.
     pub(crate) fn serving(command: impl FnOnce(&Path) -> Command) -> Option<Self> {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = temporary.path().canonicalize().unwrap();
+        let mut mounted = Self::at(directory, command)?;
+        mounted._temporary = Some(temporary);
+        Some(mounted)
+    }
+
+    /// What a command mounts at this directory, which stays.
+    pub(crate) fn at(directory: PathBuf, command: impl FnOnce(&Path) -> Command) -> Option<Self> {
         if !is_root() {
             return None;
         }
@@ -39,10 +57,8 @@ impl Mounted {
             println!("skipped: no /dev/fuse");
             return None;
         }
-        let temporary = tempfile::tempdir().unwrap();
-        let directory = temporary.path().canonicalize().unwrap();
         let server = serve(&directory, command(&directory));
-        Some(Self { server, directory, _temporary: temporary })
+        Some(Self { server, directory, _temporary: None })
     }
 
     /// The server's process.
@@ -50,9 +66,22 @@ impl Mounted {
         self.server.id()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.server);
         kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for the end of the server.
+    pub(crate) fn await_end(&mut self) {
+        await_end(Pid::from_child(&self.server));
+        self.server.wait().unwrap();
+    }
+
+    /// Waits for the end of its guard.
+    pub(crate) fn await_guard(&self) {
+        for process in processes_with(&self.directory) {
+            await_end(process);
+        }
     }
 
     pub(crate) fn make(&self, name: &str) -> PathBuf {
@@ -62,8 +91,9 @@ impl Mounted {
     }
 }
 
-fn mount(directory: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn mount(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = cgwatch(["mount".as_ref(), directory.as_os_str()]);
+    command.stderr(Stdio::null());
     let (sim, arguments) = match arguments {
         [first, rest @ ..] if first.starts_with('=') => (format!("--sim{first}"), rest),
         all => ("--sim".to_owned(), all),
@@ -73,7 +103,7 @@ fn mount(directory: &Path, arguments: &[&str]) -> Command {
 }
 
 fn serve(directory: &Path, mut command: Command) -> Child {
-    let server = command.stderr(Stdio::null()).spawn().unwrap();
+    let server = command.spawn().unwrap();
     until("mounted", || is_mounted(directory));
     server
 }
@@ -124,7 +154,9 @@ fn a_signal_unmounts_while_clients_hold_files() {
 #[test]
 fn umount_ends_it() {
     let Some(mut mounted) = Mounted::new(&[]) else { return };
-    assert!(Command::new("umount").arg(&mounted.directory).status().unwrap().success());
+    // In the moment of mounting the server itself keeps it busy.
+    let umount = || Command::new("umount").arg(&mounted.directory).stderr(Stdio::null()).status();
+    until("unmounted", || umount().unwrap().success());
     assert!(mounted.server.wait().unwrap().success());
 }
 
@@ -217,7 +249,7 @@ fn a_scenario_is_played_before_the_watchers_eyes() {
     let mut command = cgwatch(["mount".as_ref(), path.as_os_str()]);
     let sim = format!("--sim={}", file.path().display());
     let server = command.arg(sim).stderr(Stdio::null()).spawn().unwrap();
-    let mounted = Mounted { server, directory: path, _temporary: directory };
+    let mounted = Mounted { server, directory: path, _temporary: Some(directory) };
     until("made", || mounted.directory.join("made/cgroup.events").exists());
 }
 
@@ -269,10 +301,7 @@ fn as_an_ordinary_user() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("place");
     fs::create_dir(&place).unwrap();
-    let program = directory.path().join("cgwatch");
-    fs::copy(env!("CARGO_BIN_EXE_cgwatch"), &program).unwrap();
-    let all = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(directory.path(), all).unwrap();
+    let program = copy_for_everybody(directory.path());
     chown(&place, Some(65534), Some(65534)).unwrap();
     // In a mount namespace of its own, where anyone may open /dev/fuse.
     let script = r#"

@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Read},
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
@@ -52,6 +52,20 @@ pub(crate) fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ou
 /// What it wrote to standard error.
 pub(crate) fn errors(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A copy of the command in a directory, both open to every user.
+///
+/// Another process makes it: a descriptor open for writing in this one would be inherited by the
+/// children that other tests fork at the same time, and the copy could not be executed (`ETXTBSY`)
+/// until they execute something themselves.
+pub(crate) fn copy_for_everybody(directory: &Path) -> PathBuf {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = directory.join("cgwatch");
+    let mut install = Command::new("install");
+    install.args(["--mode=755", env!("CARGO_BIN_EXE_cgwatch")]).arg(&copy);
+    assert!(install.status().unwrap().success());
+    copy
 }
 
 /// Exit code 1, nothing on standard output, and one sentence that holds all of `words`.
@@ -205,6 +219,11 @@ pub(crate) fn strange_names() -> Vec<&'static OsStr> {
         b"quote\"'",
         b"\x1b[2J",
         "umlaut-\u{e4}".as_bytes(),
+        "a\u{202e}gpj.exe".as_bytes(),
+        "zero\u{200b}width".as_bytes(),
+        "\u{301}mark".as_bytes(),
+        "c1-\u{9b}2J".as_bytes(),
+        b"\\xe2\\x80\\xae",
         b"invalid-\xff\xfe",
     ]
     .map(OsStr::from_bytes)

@@ -11,7 +11,10 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::running::{Cgroup, Running, assert_fails, cgwatch, run, strange_names};
+use crate::{
+    running::{Cgroup, Running, assert_fails, cgwatch, run, strange_names},
+    terminal::assert_harmless,
+};
 
 fn json(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
@@ -76,6 +79,26 @@ fn a_signal_ends_it_with_a_summary() {
         let (status, errors) = running.end();
         assert_eq!(status.code(), Some(0), "{errors}");
         assert!(errors.contains("2 cgroups seen: 1 existed, 1 were born; 1 removed"), "{errors}");
+    }
+}
+
+/// As nohup(1) starts it, and a shell what is to run in the background.
+#[test]
+fn a_signal_that_is_ignored_at_the_start_does_not_end_it() {
+    let Some(cgroup) = Cgroup::new("ignored") else { return };
+    for (name, signal) in [("HUP", Signal::HUP), ("INT", Signal::INT)] {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &format!("trap '' {name}; exec \"$@\""), "sh"]);
+        command.args([env!("CARGO_BIN_EXE_cgwatch"), "watch", "-q", "-t", "60"]).arg(&cgroup.0);
+        let mut running = Running::start(command);
+        running.line_with("ready");
+        running.signal(signal);
+        let child = cgroup.make(name);
+        running.line_with(&format!("/{name}"));
+        fs::remove_dir(child).unwrap();
+        running.line_with("removed");
+        running.signal(Signal::TERM);
+        assert_eq!(running.end().0.code(), Some(0));
     }
 }
 
@@ -178,8 +201,17 @@ fn strange_names_are_one_printable_line_each() {
     let output = run(["watch".as_ref(), "-qt0.2".as_ref(), cgroup.0.as_os_str()]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text.lines().count(), names.len() + 2, "the root, the names, ready: {text}");
-    assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
-    assert!(text.contains(r"/tab\x09ulator") && text.contains(r"/invalid-\xff\xfe"), "{text}");
+    assert_harmless(&text);
+    for shown in [
+        r"/tab\x09ulator",
+        r"/invalid-\xff\xfe",
+        r"/dev-disk-by\x2duuid.slice",
+        r"/a\xe2\x80\xaegpj.exe",
+        // What only looks like the escape of another name.
+        r"/\x5cxe2\x5cx80\x5cxae",
+    ] {
+        assert!(text.contains(shown), "{shown} is not in {text}");
+    }
 }
 
 /// The pipe is full long before the cgroups are through. What was told before stays told, every

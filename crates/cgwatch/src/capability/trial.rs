@@ -15,7 +15,7 @@ use super::{
     FANOTIFY, FD_PATHS, Finding, HUGETLB_SUMS, INOTIFY, MEMORY_LOCAL, MEMORY_SUMS, PIDS_LOCAL,
     PIDS_SUMS,
 };
-use crate::Mount;
+use crate::{Mount, error::show};
 
 /// How many children of a cgroup are looked at to find a file.
 const CHILDREN: usize = 256;
@@ -46,7 +46,7 @@ fn inotify() -> Finding {
 fn watch_by_descriptor(cgroup: &Path) -> Finding {
     let dir = match open(cgroup) {
         Ok(dir) => dir,
-        Err(errno) => return Finding::unknown(format!("open {}: {errno}", cgroup.display())),
+        Err(errno) => return Finding::unknown(format!("open {}: {errno}", show(cgroup))),
     };
     let watch = Inotify::new().and_then(|inotify| {
         inotify.add_fd(dir.as_fd(), inotify::Mask::DELETE | inotify::Mask::ONLYDIR)
@@ -64,7 +64,7 @@ fn watch_by_descriptor(cgroup: &Path) -> Finding {
 fn superblock_mark(cgroup: &Path) -> Finding {
     let dir = match open(cgroup) {
         Ok(dir) => dir,
-        Err(errno) => return Finding::unknown(format!("open {}: {errno}", cgroup.display())),
+        Err(errno) => return Finding::unknown(format!("open {}: {errno}", show(cgroup))),
     };
     let reports = InitFlags::REPORT_DIR_FID | InitFlags::REPORT_NAME | InitFlags::REPORT_TARGET_FID;
     let mask = fanotify::Mask::CREATE | fanotify::Mask::DELETE | fanotify::Mask::ONDIR;
@@ -92,9 +92,9 @@ fn sums(cgroup: &Path, what: &str, is_file: impl Fn(&str) -> bool) -> Finding {
         let Some(file) = names.find(|name| is_file(name)) else { continue };
         let local = directory.join(format!("{file}.local"));
         return if local.exists() {
-            Finding::yes(format!("{} exists", local.display()))
+            Finding::yes(format!("{} exists", show(&local)))
         } else {
-            Finding::no(format!("{} does not exist", local.display()))
+            Finding::no(format!("{} does not exist", show(&local)))
         };
     }
     Finding::unknown(format!("neither this cgroup nor a child of it has {what}"))

@@ -245,3 +245,27 @@ fn microseconds_are_cut_not_rounded() {
     assert_eq!(time(-1_000), "1969-12-31T23:59:59.999999Z");
     assert_ne!(time(i64::MAX), "");
 }
+
+#[test]
+fn a_path_that_no_call_takes_is_shortened() {
+    let line =
+        |path: &[u8]| json(EventKind::Touched { cgroup: cgroup(path), file: "cgroup.type".into() });
+    let full = format!("/{}", "x".repeat(CgroupPath::FULL - 1));
+    let told = line(full.as_bytes());
+    assert!(told.contains(&full) && !told.contains("cgroup_length"), "{told}");
+    for name in ["x", "é", "語", "\u{1f980}"] {
+        for more in 0..8 {
+            let path = format!("/{}{}/end", "y".repeat(more), name.repeat(2000));
+            let told = line(path.as_bytes());
+            let shown = CgroupPath::new(path.as_bytes()).shortened().into_owned();
+            let is_long = path.len() > CgroupPath::FULL;
+            assert_eq!(told.contains(&format!(r#""cgroup_length":{}"#, path.len())), is_long);
+            assert!(shown.len() <= CgroupPath::FULL && std::str::from_utf8(&shown).is_ok());
+            assert!(shown.starts_with(b"/") && shown.ends_with(b"/end"));
+            assert!(told.contains(std::str::from_utf8(&shown).unwrap()), "{told}");
+        }
+    }
+    // A thousand levels, as one owner could make them in a few seconds.
+    let deep = format!("/{}", "x".repeat(1400)).repeat(1000);
+    assert!(line(deep.as_bytes()).len() < 2 * CgroupPath::FULL);
+}

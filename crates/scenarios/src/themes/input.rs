@@ -1,8 +1,9 @@
 //! Bad input: a clear error, never a panic, and nothing left behind.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use cgwatch::{Depth, Error, Options, Watcher};
+use linux_notify::mountinfo::{self, MountInfo};
 use rustix::{
     mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount},
     thread::UnshareFlags,
@@ -30,17 +31,13 @@ fn refusal(path: &Path) -> Result<Error, Failure> {
 }
 
 fn cgroup_v1(_: &Environment) -> Result<(), Failure> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo");
-    let mounts = mounts.map_err(Failure::driver("read", "/proc/self/mountinfo"))?;
-    let v1 = mounts.lines().find_map(|line| {
-        let (mount, file_system) = line.split_once(" - ")?;
-        file_system.starts_with("cgroup ").then(|| mount.split(' ').nth(4))?
-    });
+    let mounts = MountInfo::all().map_err(Failure::driver("read", mountinfo::PATH))?;
+    let v1 = mounts.into_iter().find(|mount| mount.file_system == "cgroup");
     let Some(v1) = v1 else {
         return Err(Failure::Skip("no cgroup v1 hierarchy is mounted".into()));
     };
-    let error = refusal(Path::new(v1))?;
-    ensure!(matches!(error, Error::CgroupV1 { .. }), "{v1}: {error:?}");
+    let error = refusal(&v1.point)?;
+    ensure!(matches!(error, Error::CgroupV1 { .. }), "{}: {error:?}", v1.point.display());
     Ok(())
 }
 

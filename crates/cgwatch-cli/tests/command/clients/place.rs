@@ -5,6 +5,7 @@ use std::{
     fs,
     fs::File,
     path::PathBuf,
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -105,7 +106,7 @@ fn mirror() -> Option<Place> {
     let real = cgroup.make("d");
     let mounted = Mounted::serving(|directory| {
         let mut command = cgwatch(["mirror".as_ref(), directory.as_os_str(), "--root".as_ref()]);
-        command.arg(&cgroup.0);
+        command.arg(&cgroup.0).stderr(Stdio::null());
         command
     })?;
     let directory = mounted.directory.join("d");

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use linux_notify::mountinfo::{self, MountInfo};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Cgroup, Descriptors, Environment, Failure, Tree, descriptors, mounts, resident};
@@ -112,10 +113,8 @@ impl Server {
 
     /// Whether something is mounted at its directory, alive or not.
     pub(super) fn is_mounted(&self) -> Result<bool, Failure> {
-        let path = "/proc/self/mountinfo";
-        let mounts = fs::read_to_string(path).map_err(Failure::driver("read", path))?;
-        let point = format!(" {} ", self.directory.display());
-        Ok(mounts.lines().any(|line| line.contains(&point)))
+        let mounts = MountInfo::all().map_err(Failure::driver("read", mountinfo::PATH))?;
+        Ok(mounts.iter().any(|mount| mount.point == self.directory))
     }
 }
 
