@@ -21,6 +21,7 @@ use crate::{
     Front,
     content::{Files, Host, path},
     front::{NextStep, Step},
+    looks::Looks,
 };
 
 /// Which files there are is looked at anew so often: not every way in which files come and go is
@@ -41,6 +42,7 @@ pub(crate) struct Feed {
     lives: HashMap<u64, Life>,
     /// Notifications were lost: any event file may have changed.
     missed: bool,
+    looks: Looks,
     /// Whose files are still to be looked at this time.
     to_look_at: Vec<u64>,
     began_to_look: Instant,
@@ -73,6 +75,7 @@ impl Feed {
             front: None,
             lives: HashMap::new(),
             missed: false,
+            looks: Looks::default(),
             to_look_at: Vec::new(),
             began_to_look: now,
             look_again_at: now + LOOK_AGAIN,
@@ -131,9 +134,36 @@ impl Feed {
         }
     }
 
+    /// The files of a cgroup's children may have come or gone.
+    fn look_below(&mut self, n: u64, now: Instant) {
+        let Some(parent) = self.lives.get(&n).map(|life| Arc::clone(&life.node)) else { return };
+        let is_child = |(_, life): &(&u64, &Life)| {
+            life.node.parent().is_some_and(|above| Arc::ptr_eq(&above, &parent))
+        };
+        let children: Vec<u64> = self.lives.iter().filter(is_child).map(|(n, _)| *n).collect();
+        self.looks.add(n, &children, now);
+        self.look_at_some(now);
+    }
+
+    /// Looks at some of those whose files may have come or gone.
+    fn look_at_some(&mut self, began: Instant) {
+        while let Some(n) = self.looks.pop() {
+            if let Some(life) = self.lives.get(&n) {
+                life.look(&self.host, false);
+            }
+            if began.elapsed() >= SLICE {
+                break;
+            }
+        }
+    }
+
     /// Looks which files there are, if it is time to: at some of the cgroups, then at others.
     pub(crate) fn look_again(&mut self) {
         let began = Instant::now();
+        for n in self.looks.rested(began) {
+            self.look_below(n, began);
+        }
+        self.look_at_some(began);
         if began < self.look_again_at {
             return;
         }
@@ -157,7 +187,9 @@ impl Feed {
 
     /// How long until it is time to look again.
     pub(crate) fn pause(&self) -> Duration {
-        self.look_again_at.saturating_duration_since(Instant::now())
+        let now = Instant::now();
+        let due = self.looks.due(now).map_or(self.look_again_at, |due| due.min(self.look_again_at));
+        due.saturating_duration_since(now)
     }
 
     fn touched(&mut self, cgroup: &Cgroup, file: &str) {
@@ -165,12 +197,10 @@ impl Feed {
         match file {
             "cgroup.type" => life.look(&self.host, false),
             "cgroup.subtree_control" => {
-                let parent = Arc::clone(&life.node);
-                let is_child = |life: &&Life| {
-                    life.node.parent().is_some_and(|above| Arc::ptr_eq(&above, &parent))
-                };
-                let children = self.lives.values().filter(is_child);
-                children.for_each(|child| child.look(&self.host, false));
+                let now = Instant::now();
+                if self.looks.written(cgroup.n, now) {
+                    self.look_below(cgroup.n, now);
+                }
             }
             _ => {
                 life.inhabited |= file == CGROUP_EVENTS;

@@ -44,6 +44,7 @@ mod content;
 mod error;
 mod feed;
 mod front;
+mod looks;
 mod mirror;
 mod mount;
 mod trouble;
