@@ -282,13 +282,12 @@ impl<W: World> Monitor<W> {
 
     /// Looks at cgroups whose files may have come or gone.
     pub(crate) fn take_controls(&mut self) {
-        for (key, itself) in std::mem::take(&mut self.hints.controls) {
-            if self.options.touches {
-                let what = if itself { Touch::Type } else { Touch::Control };
-                self.untold.note_touch(&mut self.books, key, what);
-            }
-            self.check_controls(key, itself);
+        let written = std::mem::take(&mut self.hints.controls);
+        for (key, itself) in written.iter().copied().filter(|_| self.options.touches) {
+            let what = if itself { Touch::Type } else { Touch::Control };
+            self.untold.note_touch(&mut self.books, key, what);
         }
+        self.check_controls(written);
     }
 
     /// A child that lacks a file may have had it for a while and have counted, which nobody read. One

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use hashbrown::{HashMap, HashSet};
 
 use super::{
-    Map, Monitor,
+    Map, Monitor, Set,
     books::{Books, NodeKey},
     fair::{FairQueue, Item, Order},
     schema::FileId,
@@ -317,35 +317,38 @@ impl<W: World> Monitor<W> {
     /// What waits for a time has its turn when that has come.
     pub(crate) fn turn_paces(&mut self) {
         self.turns.wake_paced(&self.books, self.options.batch, self.now_ns);
-        for (dir, itself) in self.turns.take_rested(self.now_ns) {
-            self.check_controls(dir, itself);
-        }
+        let rested = self.turns.take_rested(self.now_ns);
+        self.check_controls(rested);
     }
 
-    /// The files of a directory's children may have come or gone, or (`itself`) its own.
-    pub(crate) fn check_controls(&mut self, dir: NodeKey, itself: bool) {
-        if self.books.living(dir).is_none() {
-            return;
+    /// The files of directories' children may have come or gone, or (`true`) their own.
+    pub(crate) fn check_controls(&mut self, written: impl IntoIterator<Item = (NodeKey, bool)>) {
+        let mut doubtful: Set<NodeKey> = Set::default();
+        let mut checks = Vec::new();
+        for (dir, itself) in written {
+            let Some(node) = self.books.living(dir) else { continue };
+            if self.turns.rests.get(&dir).is_some_and(|until| *until > self.now_ns) {
+                let resting = self.turns.resting.entry(dir).or_default();
+                resting.itself |= itself;
+                resting.checked.clear();
+                continue;
+            }
+            doubtful.extend(node.parent.filter(|_| itself).into_iter().chain([dir]));
+            let mut keys: Vec<_> = self.books.children(dir).collect();
+            keys.extend(itself.then_some(dir));
+            if !keys.is_empty() {
+                let rest = REST_NS.saturating_mul(keys.len() as u64);
+                self.turns.rests.insert(dir, self.now_ns.saturating_add(rest));
+                checks.push((dir, keys));
+            }
         }
-        if self.turns.rests.get(&dir).is_some_and(|until| *until > self.now_ns) {
-            let resting = self.turns.resting.entry(dir).or_default();
-            resting.itself |= itself;
-            resting.checked.clear();
-            return;
-        }
-        let mut keys: Vec<_> = self.books.children(dir).collect();
-        let above = self.books.get(dir).and_then(|node| node.parent).filter(|_| itself);
-        if itself {
-            keys.push(dir);
-        }
-        for dir in above.into_iter().chain([dir]) {
+        // Once each, however many of its children were written: it looks at all of them.
+        for dir in doubtful {
             self.expect_strangers(dir);
         }
-        if !keys.is_empty() {
-            let rest = REST_NS.saturating_mul(keys.len() as u64);
-            self.turns.rests.insert(dir, self.now_ns.saturating_add(rest));
+        for (dir, keys) in checks {
+            self.check_all(keys, Some(dir), LearnedFrom::Lookup);
         }
-        self.check_all(keys, Some(dir), LearnedFrom::Lookup);
     }
 
     /// Checks cgroups: at once if they are few and nothing else waits. The files of `of`, or of its
