@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use cgwatch::{EventKind, Options};
+use cgwatch::{EventKind, Options, Strategy};
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, mkdirat, open, openat, unlinkat};
 
 use super::{super::judge, Stage, exactly_once};
@@ -10,6 +10,8 @@ use crate::{Environment, Failure, Recording};
 
 /// So many bytes has each name.
 const LONG: usize = 1_400;
+/// And by fanotify, whose records name nothing longer: that is found by sweeps.
+const NAMED: usize = 255;
 /// After so many levels the victim lives on.
 const TURN: usize = 10;
 
@@ -19,7 +21,8 @@ pub(super) fn deep(environment: &Environment) -> Result<(), Failure> {
     let stage = Stage::new(environment, 0)?;
     let recording = Recording::of_tree(environment, &stage.tree, Options::new())?;
     let levels = environment.scale(300, 40);
-    let mut nest = Nest::new(&stage)?;
+    let length = if environment.strategy == Strategy::Fanotify { NAMED } else { LONG };
+    let mut nest = Nest::new(&stage, length)?;
     let mut made = Vec::new();
     for level in 0..levels {
         let id = nest.deepen()?;
@@ -59,10 +62,10 @@ struct Nest<'s> {
 impl<'s> Nest<'s> {
     const FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-    fn new(stage: &'s Stage) -> Result<Self, Failure> {
+    fn new(stage: &'s Stage, length: usize) -> Result<Self, Failure> {
         let chain = vec![open(&stage.hostile.directory, Self::FLAGS, Mode::empty())?];
         let path = b"/hostile".into();
-        Ok(Self { stage, name: "x".repeat(LONG), chain, path, ids: Vec::new() })
+        Ok(Self { stage, name: "x".repeat(length), chain, path, ids: Vec::new() })
     }
 
     /// Makes one in the deepest; its id.
