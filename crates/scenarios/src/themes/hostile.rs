@@ -19,8 +19,8 @@ use super::judge;
 use crate::{Cgroup, Environment, Failure, Recording, Scenario, Tree, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("hostile-freeze", freeze),
-    Scenario::new("hostile-controls", controls),
+    Scenario::new("hostile-freeze", freeze).seconds(180),
+    Scenario::new("hostile-controls", controls).seconds(180),
     Scenario::new("hostile-turns", turns::turns),
     Scenario::new("hostile-deep", deep::deep),
 ];
@@ -62,7 +62,7 @@ impl Stage {
         environment: &Environment,
         recording: &Recording,
     ) -> Result<Vec<Cgroup>, Failure> {
-        let lives = environment.scale(20, 4);
+        let lives = environment.scale(10, 3);
         let mut made = Vec::new();
         for round in 0..8 {
             self.hostile.write("cgroup.freeze", ["1", "0"][round % 2])?;
