@@ -10,6 +10,7 @@
 //! nothing of it stays.
 
 mod faults;
+mod hostile;
 mod interrupt;
 mod load;
 mod told;

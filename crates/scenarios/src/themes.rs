@@ -3,6 +3,7 @@
 mod births;
 mod citizen;
 mod controllers;
+mod hostile;
 mod input;
 mod last_word;
 mod leaks;
@@ -37,6 +38,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         reader::SCENARIOS,
         leaks::SCENARIOS,
         citizen::SCENARIOS,
+        hostile::SCENARIOS,
         reclaim::SCENARIOS,
     ];
     let others = [

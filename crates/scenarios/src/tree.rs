@@ -5,15 +5,22 @@
 //! started it calls [`fell`]. Nothing else of the hierarchy is touched.
 
 use std::{
-    ffi::OsStr,
+    ffi::{CStr, CString, OsStr},
     fs, io,
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    os::{
+        fd::{AsFd as _, BorrowedFd},
+        unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    },
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use contract::{Life, Truth};
+use rustix::{
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, unlinkat},
+    io::Errno,
+};
 
 use crate::{Environment, Failure};
 
@@ -114,8 +121,7 @@ impl Tree {
         let made = root.join(path);
         fs::create_dir(&made).map_err(Failure::driver("make", &made))?;
         let cgroup = Cgroup { id: id(&made)?, directory: self.root.directory.join(path) };
-        let path = [b"/", path.as_bytes()].concat();
-        self.ledger().lives.insert(cgroup.id, Life { path, ..Life::default() });
+        self.note_birth(cgroup.id, [b"/", path.as_bytes()].concat());
         Ok(cgroup)
     }
 
@@ -156,8 +162,19 @@ impl Tree {
                 }
             }
         }
-        self.ledger().lives.entry(cgroup.id).or_default().ended = true;
+        self.note_death(cgroup.id);
         Ok(())
+    }
+
+    /// Notes that a cgroup was made, at a path from the watched root, which begins with `/`. For a
+    /// driver that makes it itself.
+    pub(crate) fn note_birth(&self, id: u64, path: Vec<u8>) {
+        self.ledger().lives.insert(id, Life { path, ..Life::default() });
+    }
+
+    /// Notes that a cgroup was removed. For a driver that removes it itself.
+    pub(crate) fn note_death(&self, id: u64) {
+        self.ledger().lives.entry(id).or_default().ended = true;
     }
 
     /// Notes that a cgroup counted something at itself.
@@ -251,21 +268,30 @@ fn busy(error: &io::Error) -> bool {
 
 /// Kills what lives in a cgroup and below, and removes all of it, the deepest first.
 fn clear(directory: &Path) -> io::Result<()> {
+    clear_in(CWD, &CString::new(directory.as_os_str().as_bytes())?)
+}
+
+/// The same below an open directory: paths may be longer than any system call takes.
+fn clear_in(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = openat(parent, name, flags, Mode::empty())?;
     // The file is missing in a cgroup that is no domain; then its parent's does it.
-    let _ = fs::write(directory.join("cgroup.kill"), "1");
-    for entry in fs::read_dir(directory)? {
+    let _ = openat(&directory, c"cgroup.kill", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(|kill| rustix::io::write(kill, b"1"));
+    for entry in Dir::read_from(&directory)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            clear(&entry.path())?;
+        let itself = [c".", c".."].contains(&entry.file_name());
+        if entry.file_type() == FileType::Directory && !itself {
+            clear_in(directory.as_fd(), entry.file_name())?;
         }
     }
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        match fs::remove_dir(directory) {
-            Err(error) if busy(&error) && Instant::now() < deadline => {
+        match unlinkat(parent, name, AtFlags::REMOVEDIR) {
+            Err(Errno::BUSY) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            done => return done,
+            done => return Ok(done?),
         }
     }
 }

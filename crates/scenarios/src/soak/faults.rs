@@ -10,7 +10,7 @@ use std::{
 use fastrand::Rng;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
-use super::{load::Load, watched::Watched};
+use super::{hostile, load::Load, watched::Watched};
 use crate::{Environment, Failure, Task, Worker};
 
 /// A fault; each lasts for a slice of a minute.
@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     Mounts,
     /// Processes are started and exit, one after the other.
     Forks,
+    /// The owner of a cgroup does in it whatever costs the watchers most.
+    Hostile,
 }
 
 impl Fault {
@@ -38,7 +40,7 @@ impl Fault {
     /// anything, so that a stream without a gap is judged, too.
     pub(crate) fn draw(rng: &mut Rng) -> Vec<Self> {
         let gentle = [Self::Calm, Self::Held, Self::Raced, Self::Mounts, Self::Forks];
-        let harsh = [Self::SlowReader, Self::Overflow];
+        let harsh = [Self::SlowReader, Self::Overflow, Self::Hostile];
         let mut all = gentle.to_vec();
         if rng.u32(0..4) > 0 {
             all.extend(harsh);
@@ -99,6 +101,7 @@ impl Fault {
                 load.fork()?;
                 act(load)
             }
+            Self::Hostile => hostile::beside(load, act),
         }
     }
 }

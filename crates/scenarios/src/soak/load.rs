@@ -103,6 +103,18 @@ impl<'t> Load<'t> {
         self.tree.path()
     }
 
+    /// The tree itself, for what happens beside the load.
+    #[must_use]
+    pub(crate) fn tree(&self) -> &'t Tree {
+        self.tree
+    }
+
+    /// Counts in what was born and died beside the load.
+    pub(crate) fn count_in(&mut self, lives: usize) {
+        self.born += lives;
+        self.died += lives;
+    }
+
     /// The directory of any of the living.
     pub(crate) fn any(&mut self) -> PathBuf {
         let path = self.draw(|_, _| true).unwrap_or_default();

@@ -70,7 +70,7 @@ impl Witness {
     }
 }
 
-fn c_path(path: &Path) -> CString {
+pub(super) fn c_path(path: &Path) -> CString {
     // A path that was made had no NUL.
     CString::new(path.as_os_str().as_bytes()).unwrap_or_default()
 }
