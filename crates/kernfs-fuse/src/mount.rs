@@ -102,6 +102,10 @@ impl Mount {
             own: OwnThreads::default(),
             queues: Queues::default(),
         });
+        // Before it is mounted: a client that comes first may remove a directory, and waits until all
+        // of that was told.
+        let listener: Arc<dyn Listener> = Arc::clone(&shared) as _;
+        tree.listen(Arc::downgrade(&listener));
         let path = place.path().to_owned();
         let served = attach(Server::new(Arc::clone(&shared)), place, options)
             .map_err(|source| Error::Mount { path, source })?;
@@ -123,8 +127,6 @@ impl Mount {
         }
         mount.announce("kernfs-changes", kick.another(), announce::tell_changes)?;
         mount.announce("kernfs-removals", kick, announce::finish_removals)?;
-        let listener: Arc<dyn Listener> = Arc::clone(&mount.shared) as _;
-        tree.listen(Arc::downgrade(&listener));
         Ok(mount)
     }
 
