@@ -8,6 +8,7 @@
 use super::{
     Monitor,
     books::{File, Kin, NodeKey},
+    is_gone,
     reading::within,
     schema::FileId,
 };
@@ -111,6 +112,8 @@ impl<W: World> Monitor<W> {
         for _ in 0..TRIES {
             match self.read_total(key, dir, file) {
                 Ok(true) => own = self.read_twin(key, dir, file)?,
+                // The file was replaced, and the twin that was read is another file's.
+                Err(errno) if is_gone(errno) => return None,
                 still => return Some((own, still.is_ok())),
             }
         }

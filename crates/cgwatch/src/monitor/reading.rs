@@ -241,7 +241,18 @@ impl<W: World> Monitor<W> {
         file: FileId,
     ) -> Option<bool> {
         let own = self.read_twin(key, dir, file)?;
+        // It is read by its name: if it fell, it may be that of a file that took this one's place.
+        if self.own_fell(key, file, &own) && self.read_total(key, dir, file).is_err_and(is_gone) {
+            return None;
+        }
         Some(self.set_own(key, file, own))
+    }
+
+    /// A `.local` twin shows less than is known to be the cgroup's own.
+    fn own_fell(&self, key: NodeKey, file: FileId, read: &[u64]) -> bool {
+        let slot = self.books.get(key).and_then(|node| node.present(file));
+        let kin = slot.and_then(|slot| slot.kin.as_deref());
+        kin.is_some_and(|kin| kin.own.iter().zip(read).any(|(own, read)| read < own))
     }
 
     fn set_own(&mut self, key: NodeKey, file: FileId, read: Box<[u64]>) -> bool {
