@@ -69,7 +69,8 @@ struct Lane<T> {
 
 impl<T> Lane<T> {
     fn new(id: u64, level: usize) -> Self {
-        Self { id, level, items: VecDeque::new(), below: VecDeque::new() }
+        // Most hold one item, and there may be as many as cgroups.
+        Self { id, level, items: VecDeque::with_capacity(1), below: VecDeque::new() }
     }
 
     fn is_empty(&self) -> bool {
