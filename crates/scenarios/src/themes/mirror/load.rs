@@ -18,8 +18,9 @@ const BATCH: usize = 100;
 /// How many of them die of the OOM killer, where there is a memory controller.
 const KILLED: usize = 2;
 /// By how much the server may have grown at the end: its heap is empty then (`heap.rs` in the tests of
-/// `cgroup-mirror`), but the allocator keeps the pages.
-const SLACK: u64 = 8 << 20;
+/// `cgroup-mirror`), but the allocator keeps the pages: on a busy machine also those of what waited in
+/// lanes to be emitted, some hundred bytes a cgroup, of which there were 8.5 MB once.
+const SLACK: u64 = 10 << 20;
 
 /// A mirrored tree, and a client that watches whatever is born in it.
 struct Load {
