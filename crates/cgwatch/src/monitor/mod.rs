@@ -5,6 +5,9 @@
 //! parent (`settle`); what a timer is due for is done (`sweep`). Everything learned is in the books
 //! (`books`); what the reader does not know yet is in `untold`, and `tell` makes events of it.
 //!
+//! What is more than a batch takes turns between subtrees (`turns`, `fair`), with a drain before each
+//! batch, and may wait for the next pass.
+//!
 //! Invariants:
 //! * Wake-ups are hints, only counters count; identity is the directory's id, never its path.
 //! * Watch, then read, then list: nothing falls between.

@@ -137,8 +137,8 @@ impl<W: World> Monitor<W> {
         self.world.read(dir, name, 0, &mut self.text)
     }
 
-    /// Reads a file into the books; tells whether it changed. Any error is noted. ESTALE: its counters fell, so it is
-    /// another file than it was (its controller was switched off and on).
+    /// Reads a file into the books; tells whether it changed. Any error is noted. ESTALE: its counters
+    /// fell, so it is another file than it was (its controller was switched off and on).
     pub(crate) fn read_total(
         &mut self,
         key: NodeKey,

@@ -39,7 +39,7 @@ impl<W: World> Monitor<W> {
         self.trouble.watches_met = true;
         if !std::mem::replace(&mut self.watch_limit_told, true) {
             let limit = self.world.watch_limit();
-            self.open_gap(GapReason::WatchLimit { limit: limit.name, value: limit.value });
+            self.report_limit(GapReason::WatchLimit { limit: limit.name, value: limit.value });
         }
     }
 
@@ -47,11 +47,11 @@ impl<W: World> Monitor<W> {
         self.trouble.descriptors_met = true;
         if !std::mem::replace(&mut self.trouble.descriptors_said, true) {
             let limit = self.world.descriptor_limit(errno);
-            self.open_gap(GapReason::DescriptorLimit { limit: limit.name, value: limit.value });
+            self.report_limit(GapReason::DescriptorLimit { limit: limit.name, value: limit.value });
         }
     }
 
-    fn open_gap(&mut self, reason: GapReason) {
+    fn report_limit(&mut self, reason: GapReason) {
         self.untold.push_gap(&self.books, reason);
         self.untold.owe_ready();
     }
