@@ -2,6 +2,7 @@
 //! what it then takes is right.
 
 use std::{
+    ffi::OsStr,
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -17,7 +18,7 @@ use crate::{
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("reader-takes-nothing", takes_nothing).seconds(90),
-    Scenario::new("reader-pipe-blocked", pipe_blocked).needs(&[Command]).seconds(90),
+    Scenario::new("reader-pipe-blocked", pipe_blocked).needs(&[Command]).seconds(150),
 ];
 
 /// How many cgroups live all the while.
@@ -170,17 +171,20 @@ fn takes_nothing(environment: &Environment) -> Result<(), Failure> {
     load.states(&events)
 }
 
-/// Through the command, its output a pipe that nobody empties.
+/// Through the command, its output a pipe that nobody empties. It must read on; but the driver
+/// waits for it, since it is not the kernel's queue that is shown here.
 fn pipe_blocked(environment: &Environment) -> Result<(), Failure> {
     let births = environment.scale(10_000, 400);
     let tree = Tree::plant(environment)?;
     let mut load = Load::new(&tree, births)?;
-    let outside = Outside::command(environment, [tree.path()])?;
+    let strategy = ["--strategy", environment.strategy.name()].map(OsStr::new);
+    let arguments = strategy.into_iter().chain([tree.path().as_os_str()]);
+    let outside = Outside::command(environment, arguments)?;
     outside.recording.pause();
     // Until the pipe is full and a little beyond, as the measure.
-    load.drive(births / 5, || Ok(()))?;
+    load.drive(births / 5, || outside.until_read())?;
     let before = resident(&outside.pid())?;
-    load.drive(births - births / 5, || Ok(()))?;
+    load.drive(births - births / 5, || outside.until_read())?;
     let after = resident(&outside.pid())?;
     // Unbounded it would be a hundred thousand changes and the births beside.
     const SLACK: u64 = 8 << 20;
