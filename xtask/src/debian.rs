@@ -32,6 +32,7 @@ pub(crate) const LIBFUSE: Tool =
     Tool { program: "/usr/include/fuse3/fuse_lowlevel.h", package: "libfuse3-dev" };
 pub(crate) const MKSWAP: Tool = Tool { program: "/usr/sbin/mkswap", package: "util-linux" };
 pub(crate) const SWAPON: Tool = Tool { program: "/usr/sbin/swapon", package: "mount" };
+pub(crate) const FUSERMOUNT: Tool = Tool { program: "fusermount3", package: "fuse3" };
 pub(crate) const SETPRIV: Tool = Tool { program: "setpriv", package: "util-linux" };
 
 /// Installs the packages of those programs that are missing.

@@ -10,7 +10,10 @@ use cgwatch::Mount;
 
 use super::{Ending, Known};
 use crate::mutate::{self, Part};
-use crate::{debian, kernels, process, soak, workspace};
+use crate::{
+    debian::{self, Tool},
+    kernels, process, soak, workspace,
+};
 
 /// Built once, and the same way in every step.
 const WHOLE: [&str; 3] = ["--workspace", "--all-features", "--locked"];
@@ -31,9 +34,16 @@ pub(super) fn clippy() -> Result<Ending> {
 
 /// All but the scenarios, which have a step of their own.
 pub(super) fn tests() -> Result<Ending> {
-    // Clients of a mount; a test whose client is missing says that it is skipped.
-    if let Err(reason) = debian::provide(&[debian::INOTIFYWAIT, debian::WATCHMEDO, debian::BUSYBOX])
-    {
+    // Clients of a mount, and how ordinary users mount; a test that misses one says that it is
+    // skipped.
+    const TOOLS: [Tool; 5] = [
+        debian::INOTIFYWAIT,
+        debian::WATCHMEDO,
+        debian::BUSYBOX,
+        debian::FUSERMOUNT,
+        debian::SETPRIV,
+    ];
+    if let Err(reason) = debian::provide(&TOOLS) {
         println!("{reason:#}");
     }
     let cargo = |words: &[&str]| process::run(process::cargo().args(words).args(WHOLE));

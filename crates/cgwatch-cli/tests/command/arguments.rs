@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::Stdio};
 
-use crate::running::{errors, run};
+use crate::running::{errors, run, skipped};
 
 #[test]
 fn wrong_arguments_are_errors_not_timeouts() {
@@ -53,7 +53,7 @@ fn completions_for_every_shell() {
 fn bash_understands_its_completions() {
     let bash = std::process::Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn();
     let Ok(mut bash) = bash else {
-        println!("skipped: no bash");
+        skipped("no bash");
         return;
     };
     let script = run(["completions", "bash"]).stdout;

@@ -23,12 +23,9 @@ use rustix::fs::inotify;
 use place::Place;
 use program::Program;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::running::skipped;
 
-pub(crate) fn skipped(why: &str) {
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "skipped: {why}");
-    println!("skipped: {why}");
-}
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a test on every mount there can be.
 fn everywhere(test: impl Fn(Place)) {

@@ -20,7 +20,7 @@ use rustix::{
 
 use crate::{
     mounting::{Mounted, is_mounted, mount},
-    running::{assert_fails, cgwatch, is_root, until},
+    running::{assert_fails, cgwatch, is_root, skipped, until},
 };
 
 /// A mount that is none of cgwatch's business; gone at the end.
@@ -75,7 +75,7 @@ impl Scene {
 #[test]
 fn the_way_leads_elsewhere_before_it_is_mounted() {
     if !is_root() || File::options().read(true).write(true).open("/dev/fuse").is_err() {
-        println!("skipped: not root, or no /dev/fuse");
+        skipped("not root, or no /dev/fuse");
         return;
     }
     let temporary = tempfile::tempdir().unwrap();
@@ -188,7 +188,7 @@ fn a_dead_mount_of_another_stays() {
         return;
     }
     let Ok(device) = File::options().read(true).write(true).open("/dev/fuse") else {
-        println!("skipped: no /dev/fuse");
+        skipped("no /dev/fuse");
         return;
     };
     let temporary = tempfile::tempdir().unwrap();

@@ -2,7 +2,9 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
-use crate::running::{Cgroup, assert_fails, cgwatch, copy_for_everybody, errors, is_root, run};
+use crate::running::{
+    Cgroup, assert_fails, cgwatch, copy_for_everybody, errors, is_root, run, skipped,
+};
 
 const COMMANDS: [&str; 2] = ["watch", "doctor"];
 
@@ -85,7 +87,7 @@ fn no_cgroup_v2_hierarchy() {
                     ["no cgroup v2 hierarchy is mounted", "mount -t cgroup2", "watch --sim"];
                 assert_fails(&output, &hints);
             }
-            other => println!("skipped: cannot hide the mounts: {other:?}"),
+            other => skipped(&format!("cannot hide the mounts: {other:?}")),
         }
     }
 }
@@ -119,7 +121,7 @@ fn as_nobody(arguments: &[&std::ffi::OsStr]) -> Option<std::process::Output> {
         .arg(binary)
         .args(arguments)
         .output();
-    output.inspect_err(|error| println!("skipped: setpriv: {error}")).ok()
+    output.inspect_err(|error| skipped(&format!("setpriv: {error}"))).ok()
 }
 
 #[test]

@@ -16,13 +16,13 @@ use rustix::{
     process::Pid,
 };
 
-use crate::running::{Cgroup, assert_fails, await_end, cgwatch, errors, is_root, run};
+use crate::running::{Cgroup, assert_fails, await_end, cgwatch, errors, is_root, run, skipped};
 
 /// Whether a mirror can be mounted here; prints that the test is skipped if not.
 fn can_mount() -> bool {
     let device = File::options().read(true).write(true).open("/dev/fuse").is_ok();
     if !device {
-        println!("skipped: no /dev/fuse");
+        skipped("no /dev/fuse");
     }
     device && is_root()
 }

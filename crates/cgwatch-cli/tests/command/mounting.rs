@@ -10,7 +10,9 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::running::{assert_fails, await_end, cgwatch, copy_for_everybody, is_root, run, until};
+use crate::running::{
+    assert_fails, await_end, cgwatch, copy_for_everybody, is_root, run, skipped, until,
+};
 
 pub(crate) fn is_mounted(path: &Path) -> bool {
     // `mountpoint -x` would ask a server, which may be dead.
@@ -54,7 +56,7 @@ impl Mounted {
             return None;
         }
         if File::options().read(true).write(true).open("/dev/fuse").is_err() {
-            println!("skipped: no /dev/fuse");
+            skipped("no /dev/fuse");
             return None;
         }
         let server = serve(&directory, command(&directory));
@@ -295,7 +297,7 @@ fn without_the_device() {
 #[test]
 fn as_an_ordinary_user() {
     if !is_root() || Command::new("fusermount3").arg("--version").output().is_err() {
-        println!("skipped: not root, or no fusermount3");
+        skipped("not root, or no fusermount3");
         return;
     }
     let directory = tempfile::tempdir().unwrap();

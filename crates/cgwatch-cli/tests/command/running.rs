@@ -18,6 +18,12 @@ use rustix::{
 /// No test waits longer than this for something that must happen.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// Says what this machine lacks. Where `CI=true` nothing may be lacking.
+pub(crate) fn skipped(why: &str) {
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "skipped: {why}");
+    println!("skipped: {why}");
+}
+
 /// Waits for what nothing announces.
 #[track_caller]
 pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
@@ -84,7 +90,7 @@ pub(crate) fn assert_fails(output: &Output, words: &[&str]) {
 pub(crate) fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        println!("skipped: needs root");
+        skipped("needs root");
     }
     root
 }
@@ -97,14 +103,14 @@ impl Cgroup {
     pub(crate) fn new(test: &str) -> Option<Self> {
         let mounts = cgwatch::Mount::all().unwrap();
         let Some(mount) = mounts.first() else {
-            println!("skipped: no cgroup v2 hierarchy is mounted");
+            skipped("no cgroup v2 hierarchy is mounted");
             return None;
         };
         let path = mount.point.join(format!("cgwatch-command-{test}-{}", std::process::id()));
         match fs::create_dir(&path) {
             Ok(()) => Some(Self(path)),
             Err(error) => {
-                println!("skipped: cannot create {}: {error}", path.display());
+                skipped(&format!("cannot create {}: {error}", path.display()));
                 None
             }
         }

@@ -16,7 +16,7 @@ use rustix::{
 
 use crate::{
     mounting::is_mounted,
-    running::{Cgroup, assert_fails, cgwatch, errors, is_root, until},
+    running::{Cgroup, assert_fails, cgwatch, errors, is_root, skipped, until},
 };
 
 /// Standard errors that cannot be written to, each with what keeps it so.
@@ -80,7 +80,7 @@ fn errors_keep_their_exit_code_whatever_becomes_of_standard_error() {
 #[test]
 fn a_mount_lives_whatever_becomes_of_standard_error() {
     if !is_root() || File::options().write(true).open("/dev/fuse").is_err() {
-        println!("skipped: not root, or no /dev/fuse");
+        skipped("not root, or no /dev/fuse");
         return;
     }
     for (what, stderr, _reader) in unusable() {

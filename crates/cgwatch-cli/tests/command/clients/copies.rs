@@ -9,7 +9,8 @@ use std::{
 
 use rustix::io::Errno;
 
-use super::{everywhere, skipped};
+use super::everywhere;
+use crate::running::skipped;
 
 /// What a program copies to a file; `None` if it is not installed.
 fn copied(command: &mut Command, target: &Path) -> Option<String> {

@@ -15,7 +15,7 @@ use std::{
 use kernfs::{Node, Tree};
 use kernfs_fuse::Mount;
 
-use super::skipped;
+use crate::running::skipped;
 use crate::{
     mounting::Mounted,
     running::{Cgroup, cgwatch, until},

@@ -8,7 +8,8 @@ use std::{
     time::Instant,
 };
 
-use super::{PATIENCE, skipped};
+use super::PATIENCE;
+use crate::running::skipped;
 
 /// A program whose output is read line by line, and that is ended with the test.
 pub(crate) struct Program {
