@@ -21,7 +21,7 @@ const EVENT_FILES: [&str; 2] = ["*.events", "cpuset.cpus.partition"];
 pub struct Mirror {
     watcher: Watcher,
     tree: Tree,
-    feed: Feed,
+    pub(crate) feed: Feed,
     trouble: Trouble,
 }
 

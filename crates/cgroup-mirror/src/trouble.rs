@@ -61,8 +61,12 @@ mod tests {
         trouble.note(&GapReason::QueueOverflow);
         trouble.note(&GapReason::DescriptorLimit { limit: "RLIMIT_NOFILE".into(), value: None });
         trouble.note(&GapReason::WatchLimit { limit: "x.max_watches".into(), value: Some(1) });
+        let path = cgwatch::CgroupPath::new(b"/a");
+        let cgroup = cgwatch::Cgroup { n: 1, id: None, root_id: 1, path };
+        trouble.note(&GapReason::Inaccessible { cgroup, errno: rustix::io::Errno::ACCESS });
         let said = said.lock().unwrap();
-        assert_eq!(said.len(), 2, "{said:?}");
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said[2].contains("/a") && said[2].contains("ermission"), "{said:?}");
         assert!(said[0].contains("ulimit -n") && said[1].contains("x.max_watches"), "{said:?}");
         assert_eq!(trouble.first.as_ref(), said.first());
     }

@@ -1,0 +1,218 @@
+//! Events that a driver cannot bring about at will, told to the feed of a mirror of real cgroups.
+
+use std::{fs, path::PathBuf};
+
+use cgwatch::{CgroupPath, FileName, LearnedFrom, Mount};
+use fsnotify::{
+    Account, Limits,
+    inotify::{InitFlags, Inotify, WatchMask},
+};
+use kernfs::SuperBlock;
+
+use super::*;
+use crate::Mirror;
+
+const EVENTS: &str = "cgroup.events";
+
+/// A mirror of a cgroup of the test's own, and a watch on every `cgroup.events` that was asked for.
+struct Shown {
+    top: PathBuf,
+    mirror: Mirror,
+    mount: SuperBlock,
+    inotify: Inotify,
+}
+
+impl Shown {
+    /// With these cgroups; `None`, with a word, where there is no hierarchy to write in.
+    fn new(test: &str, cgroups: &[&str]) -> Option<Self> {
+        let mount = Mount::all().ok()?.into_iter().next()?;
+        let top = mount.point.join(format!("cgwatch-feed-{test}-{}", std::process::id()));
+        if let Err(error) = fs::create_dir(&top) {
+            assert!(std::env::var_os("CI").is_none(), "{}: {error}", top.display());
+            eprintln!("skipped: no cgroup v2 hierarchy that can be written");
+            return None;
+        }
+        let made = Made(top.clone());
+        cgroups.iter().for_each(|path| fs::create_dir(top.join(path)).unwrap());
+        let mirror = Mirror::new(&top).unwrap();
+        let account = Account::new(Limits::default());
+        let inotify = Inotify::new(&account, InitFlags::NONBLOCK).unwrap();
+        let mount = mirror.tree().mount();
+        std::mem::forget(made);
+        Some(Self { top, mirror, mount, inotify })
+    }
+
+    fn watch(&self, path: &str) -> i32 {
+        self.mount.watch(&self.inotify, path, WatchMask::MODIFY).unwrap()
+    }
+
+    /// The watch descriptors that saw a modification since the last call.
+    fn modified(&self) -> Vec<i32> {
+        self.mirror.tree().drain();
+        let mut buffer = [0; 4096];
+        let read = self.inotify.read(&mut buffer).unwrap_or(0);
+        buffer[..read].chunks(16).map(|e| i32::from_ne_bytes(e[..4].try_into().unwrap())).collect()
+    }
+
+    /// As the monitor names it.
+    fn cgroup(&self, name: &str) -> Cgroup {
+        let is_it = |(_, life): &(&u64, &Life)| &*life.node.name() == name.as_bytes();
+        let (n, life) = self.mirror.feed.lives.iter().find(is_it).unwrap();
+        let path = CgroupPath::new(format!("/{name}").as_bytes());
+        Cgroup { n: *n, id: Some(life.node.id()), root_id: self.mirror.feed.root.id(), path }
+    }
+
+    fn take(&mut self, kind: EventKind) {
+        self.mirror.feed.take(&kind);
+    }
+
+    fn remove(&mut self, name: &str, unseen: Unseen) {
+        let (cgroup, files) = (self.cgroup(name), Values::default());
+        let learned_from = LearnedFrom::Lookup;
+        self.take(EventKind::Removed { cgroup, lived_ns: None, files, unseen, learned_from });
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        drop(Made(self.top.clone()));
+    }
+}
+
+/// Removed with all below it.
+struct Made(PathBuf);
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        fn remove(path: &std::path::Path) {
+            for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    remove(&entry.path());
+                }
+            }
+            let _ = fs::remove_dir(path);
+        }
+        remove(&self.0);
+    }
+}
+
+fn gap(reason: GapReason) -> EventKind {
+    EventKind::Gap { reason, cancelled_pairs: 0, cancelled: Values::default() }
+}
+
+fn amount(count: u64) -> Vec<(FileName, Option<cgwatch::Values<u64>>)> {
+    let values = (count > 0).then(|| ("populated".into(), count));
+    vec![(EVENTS.into(), Some(cgwatch::Values(values.into_iter().collect())))]
+}
+
+#[test]
+fn what_was_lost_is_a_modify_of_everything_and_what_one_reader_missed_is_not() {
+    let Some(mut shown) = Shown::new("gap", &["a"]) else { return };
+    let file = shown.watch("/a/cgroup.events");
+    let other = shown.watch("/a/cgroup.freeze");
+    let ready = EventKind::Ready { cgroups: 2, after_gap: true };
+    shown.take(ready.clone());
+    assert!(shown.modified().is_empty(), "nothing was lost");
+    let inaccessible = GapReason::Inaccessible { cgroup: shown.cgroup("a"), errno: Errno::ACCESS };
+    for reason in [GapReason::Reader, inaccessible] {
+        shown.take(gap(reason));
+        shown.take(ready.clone());
+        assert!(shown.modified().is_empty(), "its files are as they were told");
+    }
+    shown.take(gap(GapReason::QueueOverflow));
+    shown.take(gap(GapReason::Reader));
+    assert!(shown.modified().is_empty(), "it is not known yet what changed");
+    shown.take(ready.clone());
+    assert_eq!(shown.modified(), [file], "only event files: {other} is none");
+    shown.take(ready);
+    assert!(shown.modified().is_empty(), "once for a gap");
+}
+
+#[test]
+fn an_amount_of_several_is_a_modify_of_each_that_may_own_it() {
+    let Some(mut shown) = Shown::new("sharers", &["a", "b", "c", "c/d", "e"]) else { return };
+    let [b, c, d] = ["/b", "/c", "/c/d"].map(|path| shown.watch(&format!("{path}/{EVENTS}")));
+    let named = Unseen {
+        files: amount(1),
+        shared_with: vec![shown.cgroup("d").n],
+        shared_count: 1,
+        ..Unseen::default()
+    };
+    shown.remove("a", named);
+    assert_eq!(shown.modified(), [d], "only the one that was named");
+    let unnamed = Unseen { files: amount(1), shared_count: 1, ..Unseen::default() };
+    shown.remove("e", unnamed);
+    let mut modified = shown.modified();
+    modified.sort_unstable();
+    assert_eq!(modified, [b, c], "each beside it, none below those");
+}
+
+#[test]
+fn only_what_was_counted_unseen_is_a_modify() {
+    let Some(mut shown) = Shown::new("unseen", &["a"]) else { return };
+    let file = shown.watch("/a/cgroup.events");
+    let cgroup = shown.cgroup("a");
+    let removed = |files| EventKind::FileRemoved {
+        cgroup: cgroup.clone(),
+        file: "memory.events".into(),
+        unseen: Unseen { files, ..Unseen::default() },
+    };
+    shown.take(removed(amount(0)));
+    assert!(shown.modified().is_empty());
+    shown.take(removed(amount(1)));
+    assert_eq!(shown.modified(), [file]);
+    // It was never inhabited, so that it cannot have counted.
+    shown.take(removed(vec![(EVENTS.into(), None)]));
+    assert!(shown.modified().is_empty());
+}
+
+#[test]
+fn nested_cgroups_are_shown_where_they_are() {
+    let Some(mut shown) = Shown::new("nested", &["a", "a/b"]) else { return };
+    assert_eq!(shown.mirror.usage().cgroups, 3);
+    fs::create_dir(shown.top.join("a/b/c")).unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    while shown.mount.lookup("/a/b/c").is_err() {
+        assert!(Instant::now() < end, "never shown");
+        shown.mirror.wait(Duration::from_millis(20)).unwrap();
+    }
+    assert_eq!(shown.mirror.usage().cgroups, 4);
+}
+
+#[test]
+fn another_type_may_have_other_files() {
+    let Some(mut shown) = Shown::new("type", &["a"]) else { return };
+    let kept = shown.mount.list("/a").unwrap().len();
+    let life = &shown.mirror.feed.lives[&shown.cgroup("a").n];
+    life.node.child("cgroup.freeze").unwrap().remove();
+    assert_eq!(shown.mount.list("/a").unwrap().len(), kept - 1);
+    let cgroup = shown.cgroup("a");
+    shown.take(EventKind::Touched { cgroup, file: "cgroup.type".into() });
+    assert_eq!(shown.mount.list("/a").unwrap().len(), kept, "it was not looked which there are");
+}
+
+#[test]
+fn what_a_cgroup_counted_itself_is_a_modify_of_the_local_file() {
+    let Some(mut shown) = Shown::new("local", &["a"]) else { return };
+    let life = &shown.mirror.feed.lives[&shown.cgroup("a").n];
+    // A controller's, which this machine may lack.
+    let attribute = Arc::clone(&life.attribute);
+    life.node.make_file("cgroup.events.local", attribute).unwrap().activate();
+    let (file, local) = (shown.watch("/a/cgroup.events"), shown.watch("/a/cgroup.events.local"));
+    let cgroup = shown.cgroup("a");
+    let changed = |own: &[(&str, i128)]| EventKind::Changed {
+        cgroup: cgroup.clone(),
+        file: EVENTS.into(),
+        old: cgwatch::Values::default(),
+        new: cgwatch::Values(vec![("frozen".into(), 1)]),
+        delta: cgwatch::Values::default(),
+        own: Some(cgwatch::Values(own.iter().map(|(key, by)| ((*key).into(), *by)).collect())),
+        late: cgwatch::Values::default(),
+    };
+    shown.take(changed(&[]));
+    assert_eq!(shown.modified(), [file], "a child counted it");
+    shown.take(changed(&[("frozen", 1)]));
+    let mut modified = shown.modified();
+    modified.sort_unstable();
+    assert_eq!(modified, [file, local]);
+}
