@@ -191,12 +191,6 @@ impl Queues {
         }
     }
 
-    /// What waits for the changes thread.
-    pub(crate) fn len(&self) -> usize {
-        let state = lock(&self.state);
-        state.changes.len() + state.leftovers.len()
-    }
-
     /// Ends both threads. Clients that wait for an `rmdir` get `EIO`.
     pub(crate) fn close(&self) {
         let mut state = lock(&self.state);

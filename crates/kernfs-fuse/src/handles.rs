@@ -84,9 +84,4 @@ impl Handles {
     pub(crate) fn remove_directory(&self, number: u64) {
         lock(&self.directories).remove(&number);
     }
-
-    /// Files and directories that clients hold open.
-    pub(crate) fn len(&self) -> usize {
-        lock(&self.files).len() + lock(&self.directories).len()
-    }
 }

@@ -122,7 +122,7 @@ mod xattr;
 pub use self::{
     caller::caller,
     error::Error,
-    mount::{Mount, Unmounter, Usage, Weakness},
+    mount::{Mount, Unmounter, Weakness},
     options::Options,
     own::OwnThread,
     place::{BadMountId, MountId, MountPoint, Mounted},

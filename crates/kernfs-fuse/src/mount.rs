@@ -62,17 +62,6 @@ impl std::fmt::Debug for Mount {
     }
 }
 
-/// What a mount holds for its clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// Nodes that the kernel has an inode of.
-    pub known: usize,
-    /// Files and directories that are open.
-    pub open: usize,
-    /// Nodes whose events wait to be raised.
-    pub pending: usize,
-}
-
 impl Mount {
     /// Mounts a tree at an empty directory. What the tree's worker tells is
     /// raised as kernel events from now on: the tree must have one
@@ -170,14 +159,10 @@ impl Mount {
         &self.weaknesses
     }
 
-    /// What it holds for its clients.
+    /// How many nodes the kernel has an inode of, each of which the server keeps.
     #[must_use]
-    pub fn usage(&self) -> Usage {
-        Usage {
-            known: self.shared.known.len(),
-            open: self.shared.handles.len(),
-            pending: self.shared.queues.len(),
-        }
+    pub fn known(&self) -> usize {
+        self.shared.known.len()
     }
 
     /// Has the kernel drop the names of a node, and all below it, from its
