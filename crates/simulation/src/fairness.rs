@@ -142,3 +142,37 @@ impl Line {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cgroup_sim::Options;
+
+    use super::*;
+
+    /// A victim whose change was notified, while so many of the owner's and of others are read.
+    fn waits(of_the_owner: u64, of_others: u64) -> Option<String> {
+        let hierarchy = Hierarchy::new(Options::default());
+        let id = hierarchy.mkdir("/a").unwrap();
+        let mut fairness = Fairness::new(1);
+        fairness.watch(&hierarchy, "/a", id);
+        fairness.measures = true;
+        fairness.read(id, false);
+        hierarchy.spawn(id).unwrap();
+        hierarchy.drain();
+        fairness.look();
+        (0..of_others).for_each(|n| fairness.read(2_000 + n, false));
+        (0..of_the_owner).for_each(|n| fairness.read(1_000 + n, true));
+        assert_eq!(fairness.longest, of_the_owner);
+        fairness.read(id, false);
+        fairness.read(1, true);
+        assert_eq!(fairness.longest, of_the_owner, "it waits no longer");
+        fairness.breach
+    }
+
+    #[test]
+    fn who_waits_behind_more_than_turns_is_found() {
+        assert_eq!(waits(BATCHES, 0), None);
+        assert!(waits(BATCHES + 1, 0).is_some());
+        assert_eq!(waits(BATCHES + 5, 5), None);
+    }
+}
