@@ -15,6 +15,7 @@ use fastrand::Rng;
 use kernfs::Profile;
 
 use crate::{
+    fairness::Line,
     mover::{Mover, Shared},
     plan::{Plan, profile_name},
     tally::Tally,
@@ -183,14 +184,15 @@ impl Course {
                 mover.moves = mover.rng.usize(0..30);
                 mover.one_in = mover.rng.u32(1..12);
             }
-            (mover.path_of_watched_root().to_owned(), mover.made.len(), mover.living())
+            (mover.path_of_watched_root().to_owned(), mover.births(), mover.living())
         };
         self.history = verdict::counted(self);
         self.watcher.add(path.as_ref(), self.plan.depth).map_err(broken)?;
         let mut mover = self.mover.lock();
         mover.moves = 0;
         mover.hears_of_all = self.plan.strategy == Strategy::Fanotify;
-        self.untold_at_start = living + mover.made.len() - made;
+        self.untold_at_start = living + mover.births() - made;
+        mover.measure(true);
         drop(mover);
         Ok(())
     }
@@ -234,6 +236,7 @@ impl Course {
             mover.one_in = mover.rng.u32(1..12);
             for _ in 0..mover.rng.usize(0..6) {
                 mover.act(&self.hierarchy);
+                mover.harm(&self.hierarchy);
             }
             let ns = [1_000, 5_000_000, 40_000_000][mover.rng.usize(0..3)];
             mover.pass(&self.hierarchy, ns);
@@ -254,8 +257,18 @@ impl Course {
     fn take(&mut self) -> Result<(), Breach> {
         self.watcher.update().map_err(broken)?;
         self.untold_at_start = 0;
+        let mut line = Line::default();
         while let Some(event) = self.watcher.next().map_err(broken)? {
+            if self.plan.takes_turns()
+                && let Some(cgroup) = event.kind.cgroup()
+            {
+                let is_owners = cgroup.id.is_some_and(|id| self.mover.lock().is_owners(id));
+                line.give(&event, is_owners, self.plan.batch()).map_err(broken)?;
+            }
             self.events.push(event);
+            if self.watcher.usage().pending == 0 {
+                line = Line::default();
+            }
         }
         Ok(())
     }
@@ -265,10 +278,11 @@ impl Course {
         {
             let mut mover = self.mover.lock();
             mover.moves = 0;
+            mover.measure(false);
             mover.let_go(&self.hierarchy);
         }
         let began = self.hierarchy.now();
-        let paced = self.plan.batch < Options::new().batch;
+        let paced = self.plan.batch() < Options::new().batch;
         let held_back = if paced { PACED_NS } else { HELD_BACK_NS };
         let mut judged = false;
         let mut now = began;

@@ -9,13 +9,15 @@
 //! A seed that breaks the contract breaks it again whenever it is run, here and anywhere: nothing
 //! depends on time, threads or addresses. Found seeds are kept in `regressions.txt`.
 //!
-//! [`run`] is one seed, [`Plan`] what it decides at the start, `mover` what happens, `verdict` what
-//! must hold.
+//! [`run`] is one seed, [`Plan`] what it decides at the start, `mover` what happens, `hostile` what an owner adds
+//! to that who wishes harm, `fairness` how long others wait beside him, `verdict` what must hold.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 mod campaign;
 mod course;
+mod fairness;
+mod hostile;
 mod mover;
 mod neighbour;
 mod plan;
@@ -25,6 +27,7 @@ mod verdict;
 
 pub use campaign::campaign;
 pub use course::{Failure, run, trace};
+pub use hostile::Hostility;
 pub use plan::{PROFILES, Plan, profile_name, profile_named};
 pub use regressions::{Regression, regressions};
 pub use tally::Tally;

@@ -12,7 +12,7 @@ use fastrand::Rng;
 use kernfs::{Access, File, Pin};
 
 pub(crate) use self::shared::Shared;
-use crate::{neighbour::Neighbour, plan::Plan};
+use crate::{fairness::Fairness, hostile::Hostile, neighbour::Neighbour, plan::Plan};
 
 /// Few names, so that paths are borne again and again.
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -64,6 +64,9 @@ pub(crate) struct Mover {
     /// Which removals take their time, and how much.
     steps: Rng,
     pub(crate) neighbour: Neighbour,
+    pub(crate) hostile: Option<Hostile>,
+    /// Of the turns that others get beside him, where there is nothing but turns.
+    pub(crate) fairness: Option<Fairness>,
     /// How often each mount option was switched.
     pub(crate) switched: [u32; 2],
     /// How many acts are left for between the monitor's calls, and before which part of them one
@@ -91,6 +94,7 @@ impl Mover {
             tasks: Vec::new(),
             was_populated: false,
         };
+        let seed = rng.get_seed();
         let losses = Rng::with_seed(!rng.get_seed());
         let delays = Rng::with_seed(rng.get_seed().rotate_left(32));
         let steps = Rng::with_seed(rng.get_seed().rotate_left(16));
@@ -107,6 +111,8 @@ impl Mover {
             withheld: None,
             steps,
             neighbour: Neighbour::new(),
+            hostile: None,
+            fairness: plan.takes_turns().then(|| Fairness::new(plan.batch())),
             switched: [0; 2],
             moves: 0,
             one_in: 1,
@@ -118,6 +124,9 @@ impl Mover {
         if let Some(top) = mover.mkdir(hierarchy, 0, "top") {
             mover.write(hierarchy, top, "cgroup.subtree_control", "+memory +pids");
         }
+        let hostile =
+            plan.hostile.map(|after| Hostile::new(seed, after, plan.bars(), "/top", hierarchy));
+        mover.hostile = hostile;
         mover
     }
 
@@ -146,7 +155,32 @@ impl Mover {
 
     /// How many cgroups are alive.
     pub(crate) fn living(&self) -> usize {
-        self.living.len()
+        self.living.len() + self.hostile.as_ref().map_or(0, Hostile::living)
+    }
+
+    /// How many there ever were.
+    pub(crate) fn births(&self) -> usize {
+        self.made.len() + self.hostile.as_ref().map_or(0, |hostile| hostile.births)
+    }
+
+    /// Whether a cgroup is or was a hostile owner's.
+    pub(crate) fn is_owners(&self, id: u64) -> bool {
+        self.hostile.as_ref().is_some_and(|hostile| hostile.owns(id))
+    }
+
+    /// From now on all readings are taken by turns, or not any more.
+    pub(crate) fn measure(&mut self, measures: bool) {
+        if let Some(fairness) = &mut self.fairness {
+            fairness.measures = measures;
+        }
+    }
+
+    /// Whoever is hostile does something.
+    pub(crate) fn harm(&mut self, hierarchy: &Hierarchy) {
+        if let Some(hostile) = &mut self.hostile {
+            let said = hostile.act(hierarchy);
+            self.note(|| said);
+        }
     }
 
     /// A living cgroup, `/top` or below it.
@@ -241,6 +275,9 @@ impl Mover {
         if self.rng.u32(0..4) < 2 {
             self.neighbour.watch(hierarchy, &path, id);
         }
+        if let Some(fairness) = &mut self.fairness {
+            fairness.watch(hierarchy, &path, id);
+        }
         self.made[parent].children += 1;
         self.made.push(Made {
             id,
@@ -278,6 +315,9 @@ impl Mover {
             written.push(format!("rmdir {path} {removed}"));
         }
         if removed {
+            if let Some(fairness) = &mut self.fairness {
+                fairness.bury(self.made[at].id);
+            }
             let late = self.plan.tells_late && self.delays.bool();
             self.withheld = late.then_some(at);
             self.made[at].alive = false;
@@ -291,6 +331,9 @@ impl Mover {
 
     /// Removes everything but the hierarchy's root, children first.
     pub(crate) fn remove_all(&mut self, hierarchy: &Hierarchy) {
+        if let Some(hostile) = &mut self.hostile {
+            hostile.remove_all(hierarchy);
+        }
         while let Some(at) = self.living.pop().filter(|at| *at > 0) {
             self.living.push(at);
             // The youngest has no children.
@@ -397,8 +440,11 @@ impl Mover {
         self.held.extend(held);
     }
 
-    /// Nothing is held any more, and no removal is under way.
+    /// Nothing is held or barred any more, and no removal is under way.
     pub(crate) fn let_go(&mut self, hierarchy: &Hierarchy) {
+        if let Some(hostile) = &mut self.hostile {
+            hostile.relent();
+        }
         self.held.clear();
         hierarchy.finish_rmdir();
     }

@@ -8,6 +8,8 @@ use fastrand::Rng;
 use fsnotify::Limits;
 use kernfs::Profile;
 
+use crate::hostile::Hostility;
+
 /// The profiles by the names of the command line.
 pub const PROFILES: [(&str, Profile); 3] = [
     ("linux70", Profile::Linux70),
@@ -50,6 +52,8 @@ pub struct Plan {
     pub slow_reader: bool,
     /// Readings between two drains; while more wait, subtrees take turns.
     pub batch: usize,
+    /// Somebody wishes harm.
+    pub hostile: Option<Hostility>,
     /// Births that may wait with their deaths.
     pub untold_pairs: usize,
     /// Controllers come and go.
@@ -98,6 +102,11 @@ impl Plan {
         let (loses_changes, tells_late) = (apart.u32(0..16) == 0, apart.u32(0..3) == 0);
         let removes_in_steps = apart.u32(0..3) == 0;
         let batch = [Options::new().batch, 1, 2, 5][apart.usize(0..4)];
+        let hostile = match apart.u32(0..16) {
+            0 => Some(Hostility::Crowd),
+            1 => Some(Hostility::Storm),
+            _ => None,
+        };
         let mut one_in = |n: u32| rng.u32(0..n) == 0;
         let sweeps = one_in(5);
         let (by_id, small_queue, few_watches) = (one_in(2), one_in(5), one_in(6));
@@ -130,6 +139,7 @@ impl Plan {
             },
             slow_reader,
             batch,
+            hostile,
             untold_pairs: if slow_reader { rng.usize(0..6) } else { 4096 },
             toggles,
             toggles_root: toggles && toggles_root,
@@ -159,7 +169,32 @@ impl Plan {
     /// All that changes is announced. Switched mount options are not, nor are files that come and go
     /// by what is written above the watched root.
     pub(crate) fn is_announced(&self) -> bool {
-        self.is_told_everything() && !self.remounts && !self.toggles_root && !self.loses_changes
+        let hides = self.hostile == Some(Hostility::Storm)
+            && (self.bars() || self.strategy == Strategy::Fanotify);
+        self.is_told_everything()
+            && !self.remounts
+            && !self.toggles_root
+            && !self.loses_changes
+            && !hides
+    }
+
+    /// Readings between two drains. Beside a crowd little for that, and much for a cgroup's siblings.
+    pub(crate) fn batch(&self) -> usize {
+        if self.hostile == Some(Hostility::Crowd) { 8 } else { self.batch }
+    }
+
+    /// A hostile owner can take rights away from the monitor.
+    pub(crate) fn bars(&self) -> bool {
+        self.hostile == Some(Hostility::Storm) && !self.by_id
+    }
+
+    /// Readings are by turns only: nothing is read for other reasons than notifications of changes.
+    pub(crate) fn takes_turns(&self) -> bool {
+        self.hostile == Some(Hostility::Crowd)
+            && self.is_announced()
+            && !self.toggles
+            && self.depth == Depth::All
+            && self.sweep.as_secs() > 1
     }
 
     /// What a counter shows includes what those below counted, all the time.
@@ -181,7 +216,7 @@ impl Plan {
             .strategy(self.strategy)
             .sweep_interval(self.sweep)
             .untold_pairs(self.untold_pairs)
-            .batch(self.batch)
+            .batch(self.batch())
     }
 
     pub(crate) fn hierarchy(&self) -> cgroup_sim::Options {

@@ -48,11 +48,16 @@ mod tests {
     #[test]
     fn what_was_broken_holds() {
         for regression in regressions() {
-            // As it was found, before readings took turns; and as its plan is now.
-            for batch in [Some(Options::new().batch), None] {
-                let change = |plan: &mut Plan| plan.batch = batch.unwrap_or(plan.batch);
+            // As it was found: before readings took turns, or before there were hostile owners; and as
+            // its plan is now.
+            let all: [fn(&mut Plan); 3] = [
+                |plan| (plan.batch, plan.hostile) = (Options::new().batch, None),
+                |plan| plan.hostile = None,
+                |_| {},
+            ];
+            for (at, change) in all.into_iter().enumerate() {
                 let done = run_changed(regression.profile, regression.seed, change);
-                assert!(done.is_ok(), "{}, batch {batch:?}: {done:?}", regression.broke);
+                assert!(done.is_ok(), "{}, plan {at}: {done:?}", regression.broke);
             }
         }
     }

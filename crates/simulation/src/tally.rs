@@ -38,6 +38,12 @@ pub struct Tally {
     pub cancelled: u64,
     /// Switched mount options.
     pub remounts: u64,
+    /// What a hostile owner did.
+    pub deeds: u64,
+    /// Gaps of one cgroup that could not be looked at.
+    pub barred: u64,
+    /// How often a hostile owner's cgroups were read while one waited, at most.
+    pub longest_wait: u64,
 }
 
 impl Tally {
@@ -48,6 +54,10 @@ impl Tally {
             events: course.events.len() as u64,
             ..Self::default()
         };
+        let mover = course.mover.lock();
+        tally.deeds = mover.hostile.as_ref().map_or(0, |hostile| hostile.deeds);
+        tally.longest_wait = mover.fairness.as_ref().map_or(0, |fairness| fairness.longest);
+        drop(mover);
         for event in &course.events {
             match &event.kind {
                 EventKind::Appeared { cgroup, existing: false, .. } => {
@@ -67,6 +77,7 @@ impl Tally {
                     match reason {
                         GapReason::QueueOverflow => tally.overflows += 1,
                         GapReason::WatchLimit { .. } => tally.limits += 1,
+                        GapReason::Inaccessible { .. } => tally.barred += 1,
                         GapReason::MountChanged => tally.remounts += 1,
                         _ => {}
                     }
@@ -94,6 +105,9 @@ impl AddAssign for Tally {
         self.limits += other.limits;
         self.cancelled += other.cancelled;
         self.remounts += other.remounts;
+        self.deeds += other.deeds;
+        self.barred += other.barred;
+        self.longest_wait = self.longest_wait.max(other.longest_wait);
     }
 }
 
@@ -103,7 +117,8 @@ impl fmt::Display for Tally {
             f,
             "{} runs, {} steps, {} events: {} births ({} without id), {} removals ({} with unseen \
              counts, {} of them bounded), {} late counts, {} files that came or went, {} full \
-             queues, {} limits reached, {} pairs withheld, {} remounts",
+             queues, {} limits reached, {} pairs withheld, {} remounts, {} hostile deeds, {} times barred, at most \
+             {} turns waited",
             self.runs,
             self.steps,
             self.events,
@@ -118,6 +133,9 @@ impl fmt::Display for Tally {
             self.limits,
             self.cancelled,
             self.remounts,
+            self.deeds,
+            self.barred,
+            self.longest_wait,
         )
     }
 }

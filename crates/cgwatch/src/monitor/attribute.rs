@@ -180,8 +180,10 @@ impl<W: World> Monitor<W> {
                 if spec.states || !spec.name.ends_with(".events") || !its || !had {
                     continue;
                 }
-                let knowable =
-                    !mount_changed && self.is_summed(file) && self.account_of(loss, file).is_some();
+                let account = self.account_of(loss, file);
+                let knowable = !mount_changed
+                    && self.is_summed(file)
+                    && account.is_some_and(|account| !self.hides_some(account));
                 if knowable || unseen.files.iter().any(|(name, _)| *name == spec.name) {
                     continue;
                 }

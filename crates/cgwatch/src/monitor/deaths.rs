@@ -19,21 +19,30 @@ use super::{
 };
 use crate::{LearnedFrom, world::World};
 
+/// An rmdir(2) that has taken a cgroup away may be interrupted before it tells, but not for so long.
+const AGE_NS: u64 = 10_000_000_000;
+
 #[derive(Debug, Default)]
 pub(crate) struct Deaths {
     /// What died in directories that are dead too and not known yet, by their ids.
     strays: IndexMap<u64, Vec<Death>>,
-    /// Told already, and their records still to come: those of this sweep and of the one before.
-    /// Older ones were lost to an overflow.
+    /// Told already, and their records still to come: those of this age and of the one before. Older
+    /// ones were lost to an overflow.
     due: [Set<u64>; 2],
+    /// When this age began.
+    aged_ns: u64,
     /// Directories in which a newborn was gone when it was looked up. Its record may not have been
     /// written yet.
     vanished: Set<NodeKey>,
 }
 
 impl Deaths {
-    /// A sweep is complete.
-    pub(crate) fn age(&mut self) {
+    /// A sweep is complete. An age takes [`AGE_NS`] at least, however brief sweeps are.
+    pub(crate) fn age(&mut self, now_ns: u64) {
+        if now_ns.saturating_sub(self.aged_ns) < AGE_NS {
+            return;
+        }
+        self.aged_ns = now_ns;
         self.due.swap(0, 1);
         self.due[0] = Set::default();
         self.vanished = Set::default();
@@ -226,5 +235,23 @@ impl<W: World> Monitor<W> {
         if self.marked {
             self.deaths.expect(key, self.books.get(key).map_or(0, |node| node.id));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_due_for_a_while_however_often_is_swept() {
+        let mut deaths = Deaths::default();
+        let now = 3 * AGE_NS;
+        deaths.age(now);
+        deaths.expect(NodeKey::default(), 7);
+        (1..9).for_each(|ms| deaths.age(now + ms * 1_000_000));
+        assert!(deaths.was_due(7), "its death would be told again");
+        deaths.expect(NodeKey::default(), 8);
+        (1..3).for_each(|ages| deaths.age(now + ages * AGE_NS));
+        assert!(!deaths.was_due(8), "lost to an overflow, and kept for ever");
     }
 }

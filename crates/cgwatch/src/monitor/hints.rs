@@ -156,10 +156,19 @@ impl Hints {
         names
     }
 
-    /// Nothing was done yet with the names that came or went in one directory.
+    /// Nothing was done yet with the names that came or went in one directory: they come before those
+    /// whose records were read meanwhile.
     pub(crate) fn put_back(&mut self, dir: NodeKey, names: IndexMap<Box<[u8]>, Records>) {
+        let newer = self.take_names_in(dir);
         self.many += names.len();
-        self.names.insert(dir, names);
+        let all = self.names.entry(dir).or_insert(names);
+        for (name, records) in newer {
+            let is_new = all.get_mut(&name).map(|older| older.append(records)).is_none();
+            if is_new {
+                all.insert(name, records);
+                self.many += 1;
+            }
+        }
     }
 
     pub(crate) fn has_died(&self, parent: u64, id: u64) -> bool {
@@ -201,5 +210,33 @@ fn forget_watch(books: &mut Books, key: NodeKey, wd: crate::world::Wd) {
     for file in node.files.iter_mut().filter(|file| file.wd == Some(wd)) {
         file.wd = None;
         file.replaced = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_back_stands_before_what_came_meanwhile() {
+        let (mut hints, dir) = (Hints::default(), NodeKey::default());
+        let record = |hints: &mut Hints, name: &[u8], birth| {
+            hints.take_name(Some(Watched::Directory(dir)), name, birth);
+        };
+        record(&mut hints, b"a", true);
+        record(&mut hints, b"b", false);
+        let taken = hints.take_names(|_| 0).swap_remove(&dir).unwrap_or_default();
+        record(&mut hints, b"c", true);
+        record(&mut hints, b"a", false);
+        hints.put_back(dir, taken);
+        assert_eq!(hints.many, 3);
+        let names = hints.take_names_in(dir);
+        let names: Vec<_> = names.iter().map(|(name, records)| (&**name, *records)).collect();
+        let mut born_and_dead = Records::one(true);
+        born_and_dead.push(false);
+        let expected: [(&[u8], Records); 3] =
+            [(b"a", born_and_dead), (b"b", Records::one(false)), (b"c", Records::one(true))];
+        assert_eq!(names, expected);
+        assert_eq!(hints.many, 0);
     }
 }

@@ -98,8 +98,13 @@ impl Records {
     }
 
     pub(crate) fn push(&mut self, birth: bool) {
-        self.last_is_birth = birth;
-        self.births += u32::from(birth);
+        self.append(Self::one(birth));
+    }
+
+    /// Those of a later batch follow.
+    pub(crate) fn append(&mut self, later: Self) {
+        self.last_is_birth = later.last_is_birth;
+        self.births += later.births;
     }
 }
 

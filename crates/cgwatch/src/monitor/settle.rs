@@ -111,6 +111,9 @@ impl<W: World> Monitor<W> {
             if self.hints.overflow {
                 return; // births may be unknown: the comparison that follows finds them
             }
+            if self.hides_some(parent) {
+                continue;
+            }
             if !proved {
                 // Something may be left over still: nobody else is to be blamed for it alone.
                 self.rests.entry(parent).or_insert(Rest { due_ns: self.now_ns, kept: false });
@@ -137,8 +140,11 @@ impl<W: World> Monitor<W> {
                 return false;
             }
             self.take_all_lives();
-            if !self.hears_of_births(parent) {
-                self.compare_children(parent, Ahead::NO, LearnedFrom::Lookup);
+            let hears = self.hears_of_births(parent);
+            // The mark does not tell of names that are too long for its records.
+            if !hears || self.hides_some(parent) || self.marked {
+                let ahead = if hears { Ahead::SURE } else { Ahead::NO };
+                self.compare_children(parent, ahead, LearnedFrom::Lookup);
             }
             self.read_children(parent, files);
             let before = self.totals(parent, files);

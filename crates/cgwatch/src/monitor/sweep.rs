@@ -87,7 +87,7 @@ impl<W: World> Monitor<W> {
         let interval = self.interval_ns();
         self.sweep.due_ns = if self.sweep.left.is_empty() {
             self.sweep.left.shrink_to_fit();
-            self.deaths.age();
+            self.deaths.age(now);
             self.sweep.began_ns.saturating_add(interval).max(now.saturating_add(rest))
         } else {
             now.saturating_add(rest)

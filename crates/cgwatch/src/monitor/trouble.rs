@@ -5,15 +5,21 @@
 //!   with the first sweep that does not meet it.
 //! * Anything else (EACCES, EPERM, EIO, EXDEV where a mount covers it) is a `gap` for each cgroup. Its
 //!   episode ends with the first sweep that finds all of the cgroup.
+//!
+//! But for the limit on watches, what such a cgroup counts is not known: until a whole sweep has found
+//! all of it, what is left over in its parent is given to nobody ([`Monitor::hides_some`]).
 
 use rustix::io::Errno;
 
-use super::{Monitor, books::NodeKey, is_gone};
+use super::{Monitor, Set, books::NodeKey, is_gone};
 use crate::{GapReason, world::World};
 
-/// Which limits were met.
+/// Which limits were met, and where something could not be read.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
+    /// Cgroups of which, or of a child of which, something could not be read: since this sweep began,
+    /// and since the one before.
+    hiding: [Set<NodeKey>; 2],
     /// In this sweep.
     watches_met: bool,
     descriptors_met: bool,
@@ -28,6 +34,10 @@ impl<W: World> Monitor<W> {
             return;
         }
         self.books.set_unwatched(key, true);
+        if errno != Errno::NOSPC {
+            let parent = self.books.get(key).and_then(|node| node.parent);
+            self.trouble.hiding[0].extend([key].into_iter().chain(parent));
+        }
         match errno {
             Errno::NOSPC => self.met_watch_limit(),
             Errno::MFILE | Errno::NFILE => self.met_descriptor_limit(errno),
@@ -70,6 +80,16 @@ impl<W: World> Monitor<W> {
         let met = std::mem::take(&mut self.trouble);
         self.watch_limit_told &= met.watches_met;
         self.trouble.descriptors_said = met.descriptors_said && met.descriptors_met;
+        let [last, before] = met.hiding;
+        // What was left over in them was given to nobody meanwhile.
+        self.touched.extend(before.into_iter().filter(|key| !last.contains(key)));
+        self.trouble.hiding[1] = last;
+    }
+
+    /// Something of a cgroup or of its children could not be read: what is left over in it may be
+    /// counts of theirs, which will be known once that is possible again.
+    pub(crate) fn hides_some(&self, key: NodeKey) -> bool {
+        self.trouble.hiding.iter().any(|hiding| !hiding.is_empty() && hiding.contains(&key))
     }
 
     /// The sweep begins to look at all of a cgroup. Tells whether anything of it was missed before.

@@ -58,6 +58,13 @@ pub trait Driver: Send {
         None
     }
 
+    /// The errno with which a directory is not opened by its path, which is given from the
+    /// hierarchy's root without a slash before it: EACCES on the way, and the like.
+    fn refuses_way(&mut self, path: &[u8]) -> Option<Errno> {
+        let _ = path;
+        None
+    }
+
     /// When it wants to act next while the watcher waits (virtual time, nanoseconds). `None`: never.
     fn next_ns(&mut self) -> Option<u64> {
         None

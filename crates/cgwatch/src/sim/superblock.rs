@@ -5,12 +5,15 @@ use std::sync::Arc;
 use cgroup_sim::Hierarchy;
 use fsnotify::{
     Account, Mask,
-    fanotify::{Fanotify, InfoKind, InitFlags, MarkFlags, records},
+    fanotify::{Fanotify, Info, InfoKind, InitFlags, MarkFlags, records},
 };
 use rustix::io::Errno;
 
 use super::verbs::errno;
 use crate::world::Notification;
+
+/// `NAME_MAX` of Linux.
+const NAME_MAX: usize = 255;
 
 /// The group and its mark.
 #[derive(Debug)]
@@ -46,6 +49,9 @@ impl SuperblockMark {
             };
             for record in records(&buffer[..read]) {
                 let entry = record.info(InfoKind::DfidName);
+                // The kernel leaves a longer name out.
+                let name = |info: &Info<'_>| info.name.is_some_and(|name| name.len() <= NAME_MAX);
+                let entry = entry.filter(name);
                 let entry = entry.and_then(|info| Some((info.handle.id()?, info.name?)));
                 let target = record.info(InfoKind::Fid).and_then(|info| info.handle.id());
                 Notification::of_fanotify(record.metadata.mask.bits(), entry, target, each);

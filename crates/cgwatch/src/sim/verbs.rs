@@ -47,6 +47,9 @@ impl SimWorld {
             self.root = Some(self.hierarchy.mount().pin("/").map_err(errno)?);
         }
         self.try_call(Verb::Open, 0)?;
+        if let Some(errno) = self.driver.refuses_way(path) {
+            return Err(errno);
+        }
         let root = self.root.as_ref().ok_or(Errno::NOENT)?;
         directory(root.pin(path).map_err(errno)?)
     }

@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cgroup_sim::Hierarchy;
-use cgwatch::Driver;
+use cgwatch::{Driver, Verb};
+use rustix::io::Errno;
 
 use super::Mover;
+use crate::hostile::Hostile;
 
 /// A monitor that makes more calls in one run does not come to an end.
 const MOST_CALLS: u64 = 5_000_000;
@@ -34,6 +36,28 @@ impl Driver for Shared {
             mover.moves -= 1;
             mover.act(hierarchy);
         }
+        if mover.moves > 0 && mover.hostile.as_mut().is_some_and(Hostile::is_up_to_something) {
+            mover.harm(hierarchy);
+        }
+        if let Some(fairness) = &mut mover.fairness {
+            fairness.look();
+        }
+    }
+
+    fn refuses(&mut self, verb: Verb, directory: u64) -> Option<Errno> {
+        let mut mover = self.lock();
+        let Mover { hostile, fairness, .. } = &mut *mover;
+        let hostile = hostile.as_ref()?;
+        if let Some(fairness) = fairness.as_mut().filter(|_| verb == Verb::Read) {
+            fairness.read(directory, hostile.owns(directory));
+        }
+        hostile.bars(directory).then_some(Errno::ACCESS)
+    }
+
+    fn refuses_way(&mut self, path: &[u8]) -> Option<Errno> {
+        let mover = self.lock();
+        let hostile = mover.hostile.as_ref()?;
+        hostile.bars_way_to(path).then_some(Errno::ACCESS)
     }
 
     fn loses_a_change(&mut self) -> bool {
