@@ -85,6 +85,10 @@ pub(crate) fn warn(place: &Place, mount: &Mount) {
             Weakness::NoPrivateMount => {
                 "without CAP_SYS_ADMIN a plain umount finds the mount busy: end it with SIGTERM"
             }
+            Weakness::NoOverride => {
+                "without CAP_DAC_OVERRIDE and CAP_FOWNER watchers miss changes of what other users \
+                 own"
+            }
             _ => continue,
         };
         streams::warn(told);

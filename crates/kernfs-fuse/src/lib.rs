@@ -45,6 +45,8 @@
 //! * `CAP_DAC_READ_SEARCH`: `open_by_handle_at` on its own mount, with handles
 //!   it makes itself; never with one that a client gave
 //!   ([`Weakness::NoHandles`]).
+//! * `CAP_DAC_OVERRIDE`, `CAP_FOWNER`: to raise events of what other users own
+//!   ([`Weakness::NoOverride`]).
 //! * It opens no path but the mount point, `/proc/self` and `/dev/fuse`; the way to the mount point,
 //!   which may belong to others, it follows once, and mounts and unmounts by descriptors from then
 //!   on ([`MountPoint`]). Without `CAP_SYS_ADMIN` it runs `fusermount3` of its `PATH`, which follows

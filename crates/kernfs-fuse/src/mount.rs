@@ -10,6 +10,7 @@ use std::{
 
 use fuser::{BackgroundSession, INodeNo, Notifier};
 use kernfs::{Answer, Listener, Node, Tree};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::{
     Error, MountId, MountPoint, Options, OwnThread,
@@ -38,6 +39,18 @@ pub enum Weakness {
     /// point stays busy for a plain `umount`, and a read-only tree is kept so
     /// by the server alone.
     NoPrivateMount,
+    /// Root without `CAP_DAC_OVERRIDE` or `CAP_FOWNER` cannot touch what other
+    /// users own: their watchers miss `MODIFY`, and `CREATE` and `DELETE`
+    /// where the server itself makes and removes directories.
+    NoOverride,
+}
+
+/// Whether this process may touch all there can be in a tree of its own. Any
+/// other user than root cannot have anything in it that is not his.
+fn overrides_owners() -> bool {
+    let needed = CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER;
+    let has = |sets: CapabilitySets| sets.effective.contains(needed);
+    !rustix::process::geteuid().is_root() || rustix::thread::capabilities(None).is_ok_and(has)
 }
 
 /// A tree that is mounted. Dropping it ends the mount at once, whatever
@@ -113,6 +126,9 @@ impl Mount {
         let kick = Kick::new(root, notifier, tree.root());
         if !kick.uses_handles() {
             mount.weaknesses.push(Weakness::NoHandles);
+        }
+        if !overrides_owners() {
+            mount.weaknesses.push(Weakness::NoOverride);
         }
         mount.announce("kernfs-changes", kick.another(), announce::tell_changes)?;
         mount.announce("kernfs-removals", kick, announce::finish_removals)?;

@@ -361,3 +361,28 @@ fn others_are_let_in_on_request_only_and_with_a_warning() {
     assert!(server.wait().unwrap().success());
     assert!(said.contains("warning: other users are let in"), "{said}");
 }
+
+/// Root that is not all-powerful gets what watchers are then not told, said at the start.
+#[test]
+fn root_without_the_right_to_what_others_own_is_warned() {
+    if !is_root() {
+        return;
+    }
+    let warned_without = |capabilities: &str| {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = temporary.path().canonicalize().unwrap();
+        let mut command = Command::new("setpriv");
+        command.args([&format!("--bounding-set={capabilities}"), "--inh-caps=-all"]);
+        command.args([env!("CARGO_BIN_EXE_cgwatch"), "mount", "--sim"]).arg(&directory);
+        let mut server = command.stderr(Stdio::piped()).spawn().unwrap();
+        until("mounted", || is_mounted(&directory));
+        kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
+        let mut said = String::new();
+        server.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(server.wait().unwrap().success(), "{said}");
+        said.contains("warning: without CAP_DAC_OVERRIDE and CAP_FOWNER")
+    };
+    assert!(warned_without("-dac_override"));
+    assert!(warned_without("-fowner"));
+    assert!(!warned_without("-net_admin"));
+}
