@@ -80,6 +80,8 @@ pub struct Plan {
     pub most_children: usize,
     /// How many rounds the world moves.
     pub rounds: usize,
+    /// Cgroups have names of more than 255 bytes, and the kernel does not always find them by their ids.
+    pub long_names: bool,
     /// A cgroup is populated once in its life.
     pub populates_once: bool,
     /// Which files cgroups have.
@@ -98,6 +100,7 @@ impl Plan {
         let (loses_changes, tells_late) = (apart.u32(0..16) == 0, apart.u32(0..3) == 0);
         let removes_in_steps = apart.u32(0..3) == 0;
         let batch = [Options::new().batch, 1, 2, 5][apart.usize(0..4)];
+        let long_names = apart.u32(0..6) == 0;
         let mut one_in = |n: u32| rng.u32(0..n) == 0;
         let sweeps = one_in(5);
         let (by_id, small_queue, few_watches) = (one_in(2), one_in(5), one_in(6));
@@ -145,6 +148,7 @@ impl Plan {
             ends,
             most_children: rng.usize(2..6),
             rounds: rng.usize(4..24),
+            long_names,
             populates_once,
             surface,
             pids_sums,

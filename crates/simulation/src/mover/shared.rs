@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cgroup_sim::Hierarchy;
 use cgwatch::Driver;
 
-use super::Mover;
+use super::{LONG, Mover};
 
 /// A monitor that makes more calls in one run does not come to an end.
 const MOST_CALLS: u64 = 5_000_000;
@@ -54,6 +54,12 @@ impl Driver for Shared {
         if withheld.is_some_and(|parent| id(parent) == directory) {
             mover.withheld = None;
         }
+    }
+
+    fn finds_by_id(&mut self, directory: u64) -> bool {
+        let mut mover = self.lock();
+        let long = mover.made.iter().any(|made| made.id == directory && made.path.len() > LONG);
+        !long || mover.finds.bool()
     }
 
     fn watches_births_in(&mut self, directory: u64) {
