@@ -149,17 +149,8 @@ impl HostWorld {
         self.epoll.as_fd()
     }
 
-    fn open_id(&self, base: usize, id: u64, flags: OFlags) -> Option<Result<OwnedFd, Errno>> {
+    fn fd_of_id(&self, base: usize, id: u64, flags: OFlags) -> Option<Result<OwnedFd, Errno>> {
         self.bases.get(base)?.open_id(id, flags)
-    }
-
-    fn open_directory_id(
-        &self,
-        base: usize,
-        id: u64,
-        path: &[u8],
-    ) -> Option<Result<OwnedFd, Errno>> {
-        self.bases.get(base)?.open_directory_id(id, path)
     }
 
     fn on_base(&self, fd: OwnedFd, base: usize) -> Result<(HostDir, Stat), Errno> {
@@ -173,13 +164,13 @@ impl HostWorld {
     fn fd<'a>(&self, dir: &'a mut HostDir) -> Result<&'a OwnedFd, Errno> {
         let fd = match dir.fd.take() {
             Some(fd) => fd,
-            None => self.open_id(dir.base, dir.id, DIRECTORY).unwrap_or(Err(Errno::STALE))?,
+            None => self.fd_of_id(dir.base, dir.id, DIRECTORY).unwrap_or(Err(Errno::STALE))?,
         };
         Ok(dir.fd.insert(fd))
     }
 
     fn open_file(&self, dir: &mut HostDir, file: &str, id: u64) -> Result<OwnedFd, Errno> {
-        match self.open_id(dir.base, id, CONTROL_FILE) {
+        match self.fd_of_id(dir.base, id, CONTROL_FILE) {
             Some(fd) => fd,
             None => inside(self.fd(dir)?, file.as_bytes(), CONTROL_FILE),
         }
@@ -195,7 +186,7 @@ impl HostWorld {
             }
         })?;
         let id = id.ok_or(Errno::NOENT)?;
-        self.open_id(dir.base, id, DIRECTORY).unwrap_or(Err(Errno::XDEV))
+        self.fd_of_id(dir.base, id, DIRECTORY).unwrap_or(Err(Errno::XDEV))
     }
 
     /// Where removals are announced, a name that was looked up may hold one back.
@@ -233,27 +224,15 @@ impl World for HostWorld {
         self.on_base(base.open(path)?, number)
     }
 
-    fn open_known(&mut self, base: usize, path: &[u8], id: u64) -> Result<HostDir, Errno> {
-        if let Some(fd) = self.open_directory_id(base, id, path) {
-            return Ok(HostDir::new(fd?, base, id));
-        }
-        match self.open(base, path) {
-            Ok((dir, stat)) if stat.id == id => Ok(dir),
-            Ok(_) => Err(Errno::STALE),
-            Err(Errno::XDEV) => {
-                let fd = self.open_id(base, id, DIRECTORY).unwrap_or(Err(Errno::XDEV))?;
-                Ok(HostDir::new(fd, base, id))
-            }
-            Err(errno) => Err(errno),
-        }
+    fn open_id(&mut self, base: usize, id: u64) -> Option<Result<HostDir, Errno>> {
+        let fd = self.fd_of_id(base, id, DIRECTORY)?;
+        Some(fd.map(|fd| HostDir::new(fd, base, id)))
     }
 
-    fn reach(&mut self, number: usize, path: &[u8], id: u64) -> Result<HostDir, Errno> {
-        let base = self.bases.get(number).ok_or(Errno::NOENT)?;
-        if self.announces || !base.opens_by_id(id, path) {
-            return self.open_known(number, path, id);
-        }
-        Ok(HostDir { fd: None, base: number, id, used: 0 })
+    fn reach(&mut self, number: usize, id: u64) -> Option<HostDir> {
+        let base = self.bases.get(number)?;
+        let by_id = !self.announces && base.handles.is_some() && id != 0;
+        by_id.then_some(HostDir { fd: None, base: number, id, used: 0 })
     }
 
     fn open_child(&mut self, dir: &mut HostDir, name: &[u8]) -> Result<(HostDir, Stat), Errno> {
@@ -309,7 +288,7 @@ impl World for HostWorld {
     fn watch_file(&mut self, dir: &mut HostDir, file: &str, id: u64) -> Result<Wd, Errno> {
         self.note(dir, file);
         let inotify = self.inotify.as_ref().ok_or(Errno::NOSYS)?;
-        let wd = match self.open_id(dir.base, id, OFlags::PATH) {
+        let wd = match self.fd_of_id(dir.base, id, OFlags::PATH) {
             Some(fd) => inotify.add_fd(fd?.as_fd(), EVENT_FILE),
             None => inotify.add_at(self.fd(dir)?.as_fd(), file.as_bytes(), EVENT_FILE),
         };

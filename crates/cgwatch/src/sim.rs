@@ -82,6 +82,7 @@ pub struct SimWorld {
     late: Late,
     alarm_ns: u64,
     calls: u64,
+    walked: u64,
 }
 
 /// An open directory (`O_PATH`).
@@ -124,6 +125,7 @@ impl SimWorld {
             late: Late::default(),
             alarm_ns: u64::MAX,
             calls: 0,
+            walked: 0,
         }
     }
 
@@ -166,6 +168,13 @@ impl SimWorld {
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.calls
+    }
+
+    /// How many names the watcher has walked by to directories so far: what its calls cost beyond their
+    /// number.
+    #[must_use]
+    pub fn walked(&self) -> u64 {
+        self.walked
     }
 
     /// When the watcher wants to look again though nothing was notified (virtual time, nanoseconds).

@@ -16,6 +16,8 @@ use crate::{fairness::Fairness, hostile::Hostile, neighbour::Neighbour, plan::Pl
 
 /// Few names, so that paths are borne again and again.
 const NAMES: [&str; 3] = ["a", "b", "c"];
+/// What makes a name so long that the kernel does not look for it by an id.
+const LONG: usize = 255;
 /// More cgroups are not alive at a time.
 const MOST_ALIVE: usize = 40;
 const COUNTED: [Event; 5] =
@@ -59,6 +61,8 @@ pub(crate) struct Mover {
     held: Vec<Held>,
     /// Which deaths are told late.
     delays: Rng,
+    /// What the kernel finds by its id.
+    finds: Rng,
     /// The one whose removal the kernel has not told of yet.
     withheld: Option<usize>,
     /// Which removals take their time, and how much.
@@ -98,6 +102,7 @@ impl Mover {
         let losses = Rng::with_seed(!rng.get_seed());
         let delays = Rng::with_seed(rng.get_seed().rotate_left(32));
         let steps = Rng::with_seed(rng.get_seed().rotate_left(16));
+        let finds = Rng::with_seed(rng.get_seed().rotate_left(48));
         let mut mover = Self {
             rng,
             losses,
@@ -108,6 +113,7 @@ impl Mover {
             hears_of_all: false,
             held: Vec::new(),
             delays,
+            finds,
             withheld: None,
             steps,
             neighbour: Neighbour::new(),
@@ -247,8 +253,11 @@ impl Mover {
         {
             return;
         }
-        let name = NAMES[self.rng.usize(0..NAMES.len())];
-        let Some(child) = self.mkdir(hierarchy, parent, name) else { return };
+        let mut name = NAMES[self.rng.usize(0..NAMES.len())].to_owned();
+        if self.plan.long_names {
+            name.extend(std::iter::repeat_n('n', LONG));
+        }
+        let Some(child) = self.mkdir(hierarchy, parent, &name) else { return };
         if self.rng.bool() {
             self.write(hierarchy, child, "cgroup.subtree_control", "+memory +pids");
         }

@@ -84,6 +84,8 @@ pub struct Plan {
     pub most_children: usize,
     /// How many rounds the world moves.
     pub rounds: usize,
+    /// Cgroups have names of more than 255 bytes, and the kernel does not always find them by their ids.
+    pub long_names: bool,
     /// A cgroup is populated once in its life.
     pub populates_once: bool,
     /// Which files cgroups have.
@@ -107,6 +109,7 @@ impl Plan {
             1 => Some(Hostility::Storm),
             _ => None,
         };
+        let long_names = apart.u32(0..6) == 0;
         let mut one_in = |n: u32| rng.u32(0..n) == 0;
         let sweeps = one_in(5);
         let (by_id, small_queue, few_watches) = (one_in(2), one_in(5), one_in(6));
@@ -155,6 +158,9 @@ impl Plan {
             ends,
             most_children: rng.usize(2..6),
             rounds: rng.usize(4..24),
+            // A record of fanotify has no room for them: only a hostile owner, of whom less is promised,
+            // has them there.
+            long_names: long_names && strategy != Strategy::Fanotify,
             populates_once,
             surface,
             pids_sums,

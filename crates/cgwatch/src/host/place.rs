@@ -43,9 +43,6 @@ pub(super) struct Base {
     pub(super) handles: Option<OwnedFd>,
 }
 
-/// The longest name that the kernel finds by an id.
-const NAME_MAX: usize = 255;
-
 /// The id of the root of every kernfs hierarchy.
 const ROOT_ID: u64 = 1;
 
@@ -61,26 +58,12 @@ impl Base {
         Ok(Self { point: point.into(), fd, id: stat.id, device, handles })
     }
 
-    /// Opens what has this id. `None` if there is no id to go by, or none may be gone by.
+    /// Opens what has this id. `None` if there is no id to go by, or none may be gone by. Of a directory
+    /// ESTALE proves nothing where a name is too long: see [`has_long_name`](crate::world::has_long_name).
     pub(super) fn open_id(&self, id: u64, flags: OFlags) -> Option<Result<OwnedFd, Errno>> {
         let root = self.handles.as_ref().filter(|_| id != 0)?;
         let handle = FileHandle::from_kernfs_id(id);
         Some(open_by_handle_at(root.as_fd(), &handle, flags).map_err(|error| error.errno()))
-    }
-
-    /// Opens the directory that has this id and this path. `None` as for [`Self::open_id`],
-    /// and for [`Self::opens_by_id`].
-    pub(super) fn open_directory_id(&self, id: u64, path: &[u8]) -> Option<Result<OwnedFd, Errno>> {
-        if self.opens_by_id(id, path) { self.open_id(id, DIRECTORY) } else { None }
-    }
-
-    /// The kernel finds the way from the id to a directory of this path, which may be looked for by
-    /// its id: it looks for its name and those above it, if nobody has looked them up yet or
-    /// they were reclaimed, and has no room for longer ones than this (`exportfs_get_name`), which
-    /// cgroupfs takes.
-    pub(super) fn opens_by_id(&self, id: u64, path: &[u8]) -> bool {
-        let has_room = path.split(|&byte| byte == b'/').all(|name| name.len() <= NAME_MAX);
-        id != 0 && self.handles.is_some() && has_room
     }
 
     /// Opens the directory at a path from here, however long it is. EXDEV: a mount covers it.

@@ -22,7 +22,7 @@ use super::{
     read::read_whole,
     stat_of,
 };
-use crate::{Error, Strategy};
+use crate::{Error, Strategy, world::has_long_name};
 
 /// Reads the control files of a cgroup and of those below it.
 #[derive(Debug)]
@@ -61,10 +61,11 @@ impl HostReader {
     /// [`CgroupPath`](crate::CgroupPath).
     fn open(&self, path: &[u8], id: u64) -> Result<OwnedFd, Errno> {
         let inside = path.strip_prefix(b"/").unwrap_or(path);
-        if self.base.opens_by_id(id, &self.prefix)
-            && let Some(opened) = self.base.open_directory_id(id, inside)
-        {
-            return opened;
+        let has_long_name = has_long_name(&self.prefix) || has_long_name(inside);
+        match self.base.open_id(id, DIRECTORY) {
+            Some(Err(_)) if has_long_name => {}
+            Some(opened) => return opened,
+            None => {}
         }
         let full = match (self.prefix.is_empty(), inside.is_empty()) {
             (true, _) => inside.to_vec(),

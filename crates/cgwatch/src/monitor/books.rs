@@ -21,7 +21,7 @@ use super::{
     names::Ahead,
     schema::{FileId, SchemaId},
 };
-use crate::world::Wd;
+use crate::world::{Wd, has_long_name};
 
 new_key_type! {
     /// Names a node; the key of a node that is no more names nothing.
@@ -61,6 +61,10 @@ pub(crate) struct Flags {
     /// It was there when the watch began.
     pub(crate) existing: bool,
     pub(crate) dead: bool,
+    /// The kernel may not find it by its id, since it or one above it has a long name: see `way`.
+    pub(crate) long: bool,
+    /// On the way to it, or to one below it, it was found removed. It is not dead in the books yet.
+    pub(crate) removed: bool,
     /// Its `appeared` has been told.
     pub(crate) told: bool,
     /// It waits in the queue of what is to be told.
@@ -234,6 +238,8 @@ impl Books {
     pub(crate) fn insert(&mut self, mut node: Node) -> NodeKey {
         let Some(parent) = node.parent else { return self.insert_apart(node) };
         let hash = self.hash(parent, &node.name);
+        let is_below_long = self.nodes.get(parent).is_some_and(|parent| parent.flags.long);
+        node.flags.long = is_below_long || has_long_name(&node.name);
         let next = self.nodes.get(parent).and_then(|p| p.first_child);
         node.next = next;
         let id = node.id;

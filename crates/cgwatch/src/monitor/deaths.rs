@@ -10,6 +10,7 @@
 //!   the record is a *stray* until the directory's own death shows where both of them lay.
 
 use indexmap::IndexMap;
+use rustix::io::Errno;
 
 use super::{
     Monitor, Set,
@@ -214,7 +215,7 @@ impl<W: World> Monitor<W> {
         let Some((base, root)) = self.roots.first().map(|root| (root.base, root.key)) else {
             return self.deaths.drop_strays(&mut self.hints, unknown);
         };
-        match self.world.open_known(base, b"", parent) {
+        match self.world.open_id(base, parent).unwrap_or(Err(Errno::STALE)) {
             Err(errno) if is_gone(errno) => {
                 self.deaths.strays.entry(parent).or_default().extend(unknown);
             }

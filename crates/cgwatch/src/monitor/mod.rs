@@ -35,12 +35,12 @@ mod trouble;
 mod turns;
 mod unproved;
 mod untold;
+mod way;
 
 use std::{collections::VecDeque, path::Path};
 
 use hashbrown::DefaultHashBuilder;
 use indexmap::{IndexMap, IndexSet};
-use rustix::io::Errno;
 
 use self::{
     books::{Books, NodeKey},
@@ -362,34 +362,5 @@ impl<W: World> Monitor<W> {
 
     pub(crate) fn options(&self) -> &Options {
         &self.options
-    }
-
-    /// Opens a cgroup's directory if it is still the same cgroup. `Ok(None)`: it is dead. Any error is
-    /// noted.
-    fn open(&mut self, key: NodeKey) -> Result<Option<W::Dir>, Errno> {
-        self.open_by(key, W::open_known)
-    }
-
-    /// As [`Self::open`], where the use of the handle may show just as well that it is dead.
-    fn reach(&mut self, key: NodeKey) -> Result<Option<W::Dir>, Errno> {
-        self.open_by(key, W::reach)
-    }
-
-    fn open_by(
-        &mut self,
-        key: NodeKey,
-        verb: impl FnOnce(&mut W, usize, &[u8], u64) -> Result<W::Dir, Errno>,
-    ) -> Result<Option<W::Dir>, Errno> {
-        let Some(node) = self.books.get(key) else { return Ok(None) };
-        let id = node.id;
-        let base = self.push_full_path(key);
-        match verb(&mut self.world, base, &self.path, id) {
-            Ok(dir) => Ok(Some(dir)),
-            Err(errno) if is_gone(errno) => Ok(None),
-            Err(errno) => {
-                self.could_not(key, errno);
-                Err(errno)
-            }
-        }
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Depth, Error, LearnedFrom,
-    world::{Wd, World},
+    world::{Wd, World, has_long_name},
 };
 
 /// A watched root.
@@ -61,6 +61,7 @@ impl<W: World> Monitor<W> {
         let n = self.books.next_instance();
         let mut node = Node::new(n, stat.id, number, self.now_ns);
         node.flags.existing = true;
+        node.flags.long = has_long_name(path);
         node.born_ns = self.now_ns;
         let key = self.books.insert_apart(node);
         self.root_ids.push(stat.id);
@@ -106,6 +107,11 @@ impl<W: World> Monitor<W> {
         // They stand in the order of their numbers.
         let at = self.roots.binary_search_by_key(&number, |root| root.number).ok()?;
         self.roots.get(at)
+    }
+
+    /// The base that a node is reached from.
+    pub(crate) fn base_of(&self, key: NodeKey) -> usize {
+        self.root_of(key).map_or(0, |root| root.base)
     }
 
     /// Puts the path of a node from its base into `self.path`, and returns the base.

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use super::{
     books::{Books, File, NodeKey},
     cancelled::Cancelled,
-    fair::{FairQueue, Item, Order, Route},
+    fair::{FairQueue, Item, LEVELS, Order, Route},
     schema::{FileId, SchemaId, Schemas},
 };
 use crate::{GapReason, LearnedFrom, Unseen, Values};
@@ -51,13 +51,22 @@ impl Entry {
         matches!(self, Self::Gap(_) | Self::Inaccessible(..))
     }
 
-    fn route(&self, books: &Books) -> Route {
+    /// The cgroup that it is about.
+    fn key(&self) -> Option<NodeKey> {
         match self {
-            Self::Living(key) | Self::Removal(key) | Self::Inaccessible(key, _) => {
-                books.route(*key)
-            }
-            Self::Gap(_) | Self::Ready { .. } => Route::default(),
+            Self::Living(key) | Self::Removal(key) | Self::Inaccessible(key, _) => Some(*key),
+            Self::Gap(_) | Self::Ready { .. } => None,
         }
+    }
+
+    fn route(&self, books: &Books) -> Route {
+        self.key().map_or_else(Route::default, |key| books.route(key))
+    }
+
+    /// It takes its time to be told, since the path of its cgroup may be long: deeper than lanes reach,
+    /// where hundreds of names of kilobytes may stand in it.
+    fn is_costly(&self, books: &Books) -> bool {
+        self.key().and_then(|key| books.get(key)).is_some_and(|node| node.depth as usize >= LEVELS)
     }
 }
 
@@ -117,7 +126,7 @@ pub(crate) struct Removal {
 #[derive(Debug, Default)]
 pub(crate) struct Untold {
     queue: FairQueue<Entry>,
-    /// More than these wait in lanes.
+    /// More than these wait in lanes, or any if one of them is costly.
     plain: usize,
     told: HashMap<NodeKey, Told>,
     cancelled: Cancelled,
@@ -138,7 +147,8 @@ impl Untold {
     }
 
     fn push(&mut self, books: &Books, entry: Entry) {
-        self.queue.push(entry, self.plain, |entry| entry.route(books));
+        let plain = if entry.is_costly(books) { 0 } else { self.plain };
+        self.queue.push(entry, plain, |entry| entry.route(books));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -414,11 +424,6 @@ impl Untold {
 
     /// Takes nodes that are forgotten out of the queue.
     fn drop_forgotten(&mut self, books: &Books) {
-        self.queue.retain(|entry| match entry {
-            Entry::Living(key) | Entry::Removal(key) | Entry::Inaccessible(key, _) => {
-                books.get(*key).is_some()
-            }
-            _ => true,
-        });
+        self.queue.retain(|entry| entry.key().is_none_or(|key| books.get(key).is_some()));
     }
 }

@@ -65,6 +65,13 @@ pub trait Driver: Send {
         None
     }
 
+    /// Whether the kernel finds this directory by its id. It may not if it, or one above it, has a name
+    /// of more than 255 bytes and was dropped from the cache of names (`exportfs_get_name`).
+    fn finds_by_id(&mut self, directory: u64) -> bool {
+        let _ = directory;
+        true
+    }
+
     /// When it wants to act next while the watcher waits (virtual time, nanoseconds). `None`: never.
     fn next_ns(&mut self) -> Option<u64> {
         None

@@ -50,12 +50,13 @@ impl SimWorld {
         if let Some(errno) = self.driver.refuses_way(path) {
             return Err(errno);
         }
+        self.walked += path.split(|byte| *byte == b'/').count() as u64;
         let root = self.root.as_ref().ok_or(Errno::NOENT)?;
         directory(root.pin(path).map_err(errno)?)
     }
 
     /// `open_by_handle_at`. `None` if there is no id to go by, or none may be gone by.
-    fn open_id(&mut self, id: u64) -> Option<Result<Pin, Errno>> {
+    fn pin_id(&mut self, id: u64) -> Option<Result<Pin, Errno>> {
         if !self.by_id || id == 0 {
             return None;
         }
@@ -87,13 +88,13 @@ impl SimWorld {
     fn pin<'a>(&mut self, dir: &'a mut SimDir) -> Result<&'a Pin, Errno> {
         let pin = match dir.pin.take() {
             Some(pin) => pin,
-            None => directory(self.open_id(dir.id).unwrap_or(Err(Errno::STALE))?)?,
+            None => directory(self.pin_id(dir.id).unwrap_or(Err(Errno::STALE))?)?,
         };
         Ok(dir.pin.insert(pin))
     }
 
     fn open_file(&mut self, dir: &mut SimDir, file: &str, id: u64) -> Result<File, Errno> {
-        match self.open_id(id) {
+        match self.pin_id(id) {
             Some(pin) => pin?.open("", Access::READ),
             None => {
                 self.try_call(Verb::Open, dir.id)?;
@@ -150,23 +151,22 @@ impl World for SimWorld {
         Ok(self.opened(pin))
     }
 
-    fn open_known(&mut self, base: usize, path: &[u8], id: u64) -> Result<SimDir, Errno> {
-        if let Some(pin) = self.open_id(id) {
-            return Ok(SimDir::new(directory(pin?)?, id));
+    fn open_id(&mut self, _base: usize, id: u64) -> Option<Result<SimDir, Errno>> {
+        let pin = self.pin_id(id)?;
+        if !self.driver.finds_by_id(id) {
+            return Some(Err(Errno::STALE));
         }
-        let (dir, stat) = self.open(base, path)?;
-        if stat.id == id { Ok(dir) } else { Err(Errno::STALE) }
+        Some(pin.and_then(directory).map(|pin| SimDir::new(pin, id)))
     }
 
-    fn reach(&mut self, base: usize, path: &[u8], id: u64) -> Result<SimDir, Errno> {
-        match self.by_id && !self.announces() && id != 0 {
-            true => Ok(SimDir { pin: None, id, used: 0 }),
-            false => self.open_known(base, path, id),
-        }
+    fn reach(&mut self, _base: usize, id: u64) -> Option<SimDir> {
+        let by_id = self.by_id && !self.announces() && id != 0;
+        by_id.then_some(SimDir { pin: None, id, used: 0 })
     }
 
     fn open_child(&mut self, dir: &mut SimDir, name: &[u8]) -> Result<(SimDir, Stat), Errno> {
         self.try_call(Verb::Open, dir.id)?;
+        self.walked += 1;
         let pin = directory(self.pin(dir)?.pin(name).map_err(errno)?)?;
         Ok(self.opened(pin))
     }
@@ -237,7 +237,7 @@ impl World for SimWorld {
 
     fn watch_file(&mut self, dir: &mut SimDir, file: &str, id: u64) -> Result<Wd, Errno> {
         self.note(dir, file);
-        let held = self.open_id(id).transpose()?;
+        let held = self.pin_id(id).transpose()?;
         self.try_call(Verb::Watch, dir.id)?;
         let pin = match held {
             Some(pin) => pin,

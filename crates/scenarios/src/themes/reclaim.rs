@@ -3,17 +3,19 @@
 //!
 //! Dropping the caches hits the whole machine, so this is shown in guests only.
 
-use std::{fs, os::fd::AsRawFd as _, path::Path};
+use std::{fs, os::fd::AsRawFd as _, path::Path, time::Duration};
 
-use cgwatch::Options;
+use cgwatch::{EventKind, Options};
 use linux_notify::fanotify::{Fanotify, InitFlags, MarkFlags, Mask, Scope};
 use rustix::fs::{Mode, OFlags};
 
 use super::judge;
 use crate::{Cgroup, Environment, Failure, Recording, Requirement::Guest, Scenario, Tree};
 
-pub(crate) const SCENARIOS: &[Scenario] =
-    &[Scenario::new("reclaim-then-removal", then_removal).needs(&[Guest])];
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("reclaim-then-removal", then_removal).needs(&[Guest]),
+    Scenario::new("reclaim-long-names", long_names).needs(&[Guest]),
+];
 
 /// A mark that does not keep its inode: it goes when the entry of its file was reclaimed, and of a
 /// directory when all entries below it were.
@@ -87,11 +89,46 @@ fn then_removal(environment: &Environment) -> Result<(), Failure> {
         // Changes go on being told: the watch keeps the inode.
         watched.write("cgroup.freeze", "1")?;
         recording.until(format_args!("frozen of {watched:?}"), |event| {
-            let cgwatch::EventKind::Changed { cgroup, new, .. } = &event.kind else { return false };
+            let EventKind::Changed { cgroup, new, .. } = &event.kind else { return false };
             cgroup.id == Some(watched.id) && new.get("frozen") == Some(1)
         })?;
         tree.remove(&watched)?;
         recording.until_removed(&watched)?;
+    }
+    judge(recording, &tree).map(drop)
+}
+
+/// What was reclaimed the kernel looks for by name, and has no room for long ones: it does not find
+/// these by their ids, though they are there.
+fn long_names(environment: &Environment) -> Result<(), Failure> {
+    let tree = Tree::plant(environment)?;
+    // By fanotify only a sweep finds these names.
+    let often = Options::new().sweep_interval(Duration::from_millis(200));
+    let recording = Recording::of_tree(environment, &tree, often)?;
+    let siblings = siblings(&tree)?;
+    let name = "n".repeat(300);
+    let mut path = name.clone();
+    let mut nested = Vec::new();
+    for _ in 0..5 {
+        let next = tree.make(&path)?;
+        recording.until_appeared(&next)?;
+        nested.push(next);
+        look_at_everything(&siblings)?;
+        reclaim(&Evidence::on(&siblings[0].file("cgroup.procs"))?)?;
+        for (state, frozen) in [("1", 1), ("0", 0)] {
+            nested[0].write("cgroup.freeze", state)?;
+            let last = &nested[nested.len() - 1];
+            recording.until(format_args!("frozen {frozen} of {last:?}"), |event| {
+                let EventKind::Changed { cgroup, new, .. } = &event.kind else { return false };
+                cgroup.id == Some(last.id) && new.get("frozen") == Some(frozen)
+            })?;
+        }
+        path = format!("{path}/{name}");
+    }
+    for cgroup in nested.iter().rev() {
+        reclaim(&Evidence::on(&siblings[0].file("cgroup.procs"))?)?;
+        tree.remove(cgroup)?;
+        recording.until_removed(cgroup)?;
     }
     judge(recording, &tree).map(drop)
 }

@@ -6,7 +6,7 @@ use cgroup_sim::Hierarchy;
 use cgwatch::{Driver, Verb};
 use rustix::io::Errno;
 
-use super::Mover;
+use super::{LONG, Mover};
 use crate::hostile::Hostile;
 
 /// A monitor that makes more calls in one run does not come to an end.
@@ -78,6 +78,12 @@ impl Driver for Shared {
         if withheld.is_some_and(|parent| id(parent) == directory) {
             mover.withheld = None;
         }
+    }
+
+    fn finds_by_id(&mut self, directory: u64) -> bool {
+        let mut mover = self.lock();
+        let long = mover.made.iter().any(|made| made.id == directory && made.path.len() > LONG);
+        !long || mover.finds.bool()
     }
 
     fn watches_births_in(&mut self, directory: u64) {
