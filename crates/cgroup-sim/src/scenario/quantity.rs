@@ -44,9 +44,21 @@ mod tests {
         assert_eq!(time("1.5s"), Some(1_500_000_000));
         assert_eq!(time("2m"), Some(120_000_000_000));
         assert_eq!(time("0ms"), Some(0));
-        for text in
-            ["", "5", "s", "-1s", "1.s", ".5s", "1.0000000001s", "1h", "99999999999m", "1 s"]
-        {
+        assert_eq!(time("1.000000001s"), Some(1_000_000_001));
+        for text in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "+1s",
+            "1.s",
+            "1.+5s",
+            ".5s",
+            "1.0000000001s",
+            "1h",
+            "99999999999m",
+            "1 s",
+        ] {
             assert_eq!(time(text), None, "{text:?}");
         }
     }
@@ -56,7 +68,8 @@ mod tests {
         assert_eq!(size("64K"), Some(65_536));
         assert_eq!(size("2G"), Some(2 << 30));
         assert_eq!(size("7"), Some(7));
-        for text in ["", "K", "1k", "1.5M", "-1", "99999999999999999999", "99999999999999G"] {
+        for text in ["", "K", "+1K", "1k", "1.5M", "-1", "99999999999999999999", "99999999999999G"]
+        {
             assert_eq!(size(text), None, "{text:?}");
         }
     }
