@@ -70,7 +70,9 @@ impl State {
         if self.removing > 0 {
             return Err(Errno::AGAIN);
         }
-        self.cgroups[at].subtree_control = (has | enable) - disable;
+        let control = &mut self.cgroups[at].subtree_control;
+        control.insert(enable);
+        control.remove(disable);
         self.apply_control(at)
     }
 

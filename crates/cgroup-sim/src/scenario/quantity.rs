@@ -12,7 +12,8 @@ pub(super) fn time(text: &str) -> Option<u64> {
         _ => return None,
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // No sign; that there are any is what `parse` asks.
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(fraction) || fraction.len() > 9 {
         return None;
     }
@@ -28,7 +29,8 @@ pub(super) fn size(text: &str) -> Option<u64> {
         Some(digits) => (digits, 10 * (1 + "KMG".find(&text[digits.len()..])?)),
         None => (text, 0),
     };
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    // No sign; that there are any is what `parse` asks.
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
