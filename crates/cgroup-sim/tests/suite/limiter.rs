@@ -190,7 +190,7 @@ impl Clock for Meanwhile {
     fn due(&self, _: u64) {
         self.told.send(()).unwrap();
         // Bounded, in case the other thread failed.
-        let _ = self.go_on.lock().unwrap().recv_timeout(Duration::from_secs(60));
+        let _ = self.go_on.lock().unwrap().recv_timeout(Duration::from_secs(10));
     }
 }
 
