@@ -134,3 +134,141 @@ fn balance(id: u64, what: &'static str, found: u64, expected: u64) -> Result<(),
 fn unbalanced(id: u64, what: &'static str, found: u64, expected: u64) -> Result<(), Error> {
     Err(Error::Unbalanced { id, what, found, expected })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        Controllers, Error, Event, Hierarchy, Options,
+        controller::Body,
+        memory::PAGE,
+        state::{ROOT, State},
+    };
+
+    /// `a/b` has a frozen task with memory and swap, counters of every controller and a refused fork,
+    /// and a threaded sibling. Returns it with the places of `a` and of `a/b`.
+    fn whole() -> (Hierarchy, usize, usize) {
+        let all = Hierarchy::new(Options { swap: 1 << 20, remember: true, ..Options::default() });
+        all.write("cgroup.subtree_control", "+memory +hugetlb +pids").unwrap();
+        all.mkdir("a").unwrap();
+        all.write("a/cgroup.subtree_control", "+memory +hugetlb +pids").unwrap();
+        let b = all.mkdir("a/b").unwrap();
+        let pid = all.spawn(b).unwrap();
+        all.allocate(pid, 8 * PAGE).unwrap();
+        all.write("a/b/memory.reclaim", "12K").unwrap();
+        all.write("a/b/pids.max", "1").unwrap();
+        all.fork(pid).unwrap_err();
+        for event in [Event::MemoryHigh, Event::HugetlbMax] {
+            all.count(b, event, 3).unwrap();
+        }
+        all.write("a/b/cgroup.freeze", "1").unwrap();
+        all.mkdir("threads").unwrap();
+        all.write("threads/cgroup.type", "threaded").unwrap();
+        assert_eq!(all.check_conservation(), Ok(()));
+        let place = |path| {
+            let id = all.find(path).unwrap();
+            all.shared.look(|state| state.living(id).unwrap())
+        };
+        let (a, b) = (place("a"), place("a/b"));
+        (all, a, b)
+    }
+
+    fn css(state: &State, at: usize, controller: Controllers) -> usize {
+        state.cgroups[at].states[controller.index()].unwrap()
+    }
+
+    fn sum(state: &mut State, at: usize, event: Event) -> &mut u64 {
+        let css = css(state, at, event.controller());
+        &mut state.states[css].sums[event.slot()]
+    }
+
+    fn memory(state: &mut State, at: usize) -> &mut crate::memory::Memory {
+        let css = css(state, at, Controllers::MEMORY);
+        state.memory(css).unwrap()
+    }
+
+    fn task(state: &mut State) -> &mut crate::task::Task {
+        state.tasks.values_mut().next().unwrap()
+    }
+
+    type Damage = fn(&mut State, usize, usize);
+
+    #[test]
+    fn whatever_is_changed_alone_is_found_and_named() {
+        let damages: [(&str, Damage); 21] = [
+            ("high", |state, _, b| *sum(state, b, Event::MemoryHigh) += 1),
+            ("high", |state, _, b| *sum(state, b, Event::MemoryHigh) -= 1),
+            ("high", |state, a, _| *sum(state, a, Event::MemoryHigh) -= 1),
+            ("max", |state, a, _| *sum(state, a, Event::HugetlbMax) -= 1),
+            ("max", |state, a, _| {
+                state.was_local = true;
+                *sum(state, a, Event::HugetlbMax) -= 1;
+            }),
+            ("high", |state, a, _| {
+                state.was_local = true;
+                *sum(state, a, Event::MemoryHigh) += 1;
+            }),
+            ("high", |state, _, b| {
+                state.was_local = true;
+                *sum(state, b, Event::MemoryHigh) -= 1;
+            }),
+            ("memory.current", |state, a, _| memory(state, a).usage += 1),
+            ("memory.swap.current", |state, a, _| memory(state, a).swap += 1),
+            ("memory of tasks", |state, _, _| task(state).charges[0].anonymous += 1),
+            ("swap of tasks", |state, _, _| task(state).charges[0].swap += 1),
+            ("swap of the machine", |state, _, _| state.swapped += PAGE),
+            ("pids.current", |state, a, _| {
+                let css = css(state, a, Controllers::PIDS);
+                let Body::Pids(pids) = state.body(css) else { panic!("of another controller") };
+                pids.current += 1;
+            }),
+            ("populated children", |state, a, _| state.cgroups[a].populated_domains += 1),
+            ("populated threads", |state, a, _| state.cgroups[a].populated_threaded += 1),
+            ("threaded children", |state, _, _| state.cgroups[ROOT].threaded_children = 0),
+            ("nr_descendants", |state, a, _| state.cgroups[a].descendants += 1),
+            ("frozen descendants", |state, a, _| state.cgroups[a].freezer.descendants = 0),
+            ("frozen tasks", |state, _, b| state.cgroups[b].freezer.tasks = 0),
+            ("high", |state, _, b| {
+                let id = state.cgroups[b].id;
+                state.lives.count(id, Event::MemoryHigh, 1);
+            }),
+            ("low", |state, a, _| {
+                let id = state.cgroups[a].id;
+                state.lives.count(id, Event::MemoryLow, 1);
+            }),
+        ];
+        for (n, (expected, damage)) in damages.into_iter().enumerate() {
+            let (all, a, b) = whole();
+            all.shared.with(|state| damage(state, a, b));
+            match all.check_conservation() {
+                Err(Error::Unbalanced { what, found, expected: parts, .. }) => {
+                    assert_eq!(what, expected, "damage {n}");
+                    assert_ne!(found, parts, "damage {n}");
+                }
+                other => panic!("damage {n}: {other:?}"),
+            }
+        }
+    }
+
+    /// What was counted under `memory_localevents` did not go up, and is missing above.
+    #[test]
+    fn memory_may_have_counted_less_above_after_memory_localevents() {
+        let (all, a, _) = whole();
+        all.shared.with(|state| {
+            state.was_local = true;
+            *sum(state, a, Event::MemoryHigh) -= 1;
+        });
+        assert_eq!(all.check_conservation(), Ok(()));
+    }
+
+    /// A killed state of the pids controller holds the number it had then.
+    #[test]
+    fn what_a_killed_pids_state_held_is_not_checked() {
+        let (all, _, b) = whole();
+        let id = all.shared.look(|state| state.cgroups[b].id);
+        all.write("a/cgroup.subtree_control", "-pids").unwrap();
+        for pid in all.tasks(id) {
+            all.exit(pid).unwrap();
+        }
+        assert_eq!(all.check_conservation(), Ok(()));
+    }
+}

@@ -70,7 +70,9 @@ impl State {
         if self.removing > 0 {
             return Err(Errno::AGAIN);
         }
-        self.cgroups[at].subtree_control = (has | enable) - disable;
+        let control = &mut self.cgroups[at].subtree_control;
+        control.insert(enable);
+        control.remove(disable);
         self.apply_control(at)
     }
 
@@ -162,5 +164,25 @@ impl State {
                 self.kill_state(at, one);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use crate::{Hierarchy, Options};
+
+    /// Files of the same names may still be there.
+    #[test]
+    fn while_another_thread_removes_files_nothing_is_enabled() {
+        let all = Hierarchy::new(Options::default());
+        all.mkdir("a").unwrap();
+        all.shared.with(|state| state.removing = 1);
+        let refused = all.write("cgroup.subtree_control", "+memory").unwrap_err();
+        assert_eq!(refused.errno(), Errno::AGAIN);
+        assert_eq!(all.read("cgroup.subtree_control").unwrap(), "");
+        all.shared.with(|state| state.removing = 0);
+        all.write("cgroup.subtree_control", "+memory").unwrap();
     }
 }

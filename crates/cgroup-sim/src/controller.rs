@@ -135,8 +135,8 @@ impl State {
     pub(crate) fn drop_cgroups(&mut self, mut at: usize) {
         while !self.options.remember {
             let Some(cgroup) = self.cgroups.get(at) else { return };
-            // A dead one below needs its path.
-            if cgroup.live || cgroup.held > 0 || cgroup.dying_descendants > 0 {
+            // A dead one below needs its path: what holds it has a state here above it.
+            if cgroup.live || cgroup.held > 0 {
                 return;
             }
             let above: Vec<_> = self.above(at).collect();

@@ -70,8 +70,8 @@ impl Notice {
     }
 
     /// The file goes: its timer is cancelled (kernel: `cgroup_rm_file`).
-    pub(crate) fn unbind(&mut self) -> Option<Arc<Node>> {
-        std::mem::take(self).node
+    pub(crate) fn unbind(&mut self) {
+        *self = Self::default();
     }
 
     /// The file changed.

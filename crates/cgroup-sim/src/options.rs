@@ -49,7 +49,8 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> u64;
 
     /// The earliest notification that a rate limit holds back is due at this time:
-    /// [`Hierarchy::advance_to`](crate::Hierarchy::advance_to) it then, or later.
+    /// [`Hierarchy::advance_to`](crate::Hierarchy::advance_to) it then, or later, and ask
+    /// [`Hierarchy::next_timer`](crate::Hierarchy::next_timer) for those after it.
     fn due(&self, time: u64);
 }
 

@@ -19,9 +19,9 @@ impl State {
         let mut spared = Vec::new();
         for (state, protection) in all {
             match protection {
-                Protection::None if got < want => got += self.shrink(state, want - got),
+                Protection::None => got += self.shrink(state, want - got),
                 Protection::Low => spared.push(state),
-                Protection::None | Protection::Min => {}
+                Protection::Min => {}
             }
         }
         for state in spared {
@@ -86,7 +86,8 @@ impl State {
         if possible == 0 || want == 0 {
             return 0;
         }
-        let swapped = self.swap_tasks(state, want.min(possible));
+        let swapped = want.min(possible);
+        self.swap_tasks(state, swapped);
         if possible < want {
             if limit <= machine {
                 self.count(state, Event::SwapMax, 1);
@@ -96,9 +97,9 @@ impl State {
         swapped
     }
 
-    /// Moves pages of the tasks charged to a state to swap.
-    fn swap_tasks(&mut self, state: usize, want: u64) -> u64 {
-        let mut left = want;
+    /// Moves pages of the tasks charged to a state to swap; no more than they have.
+    fn swap_tasks(&mut self, state: usize, pages: u64) {
+        let mut left = pages;
         let mut pids: Vec<_> = self.tasks.keys().copied().collect();
         pids.sort_unstable();
         for pid in pids {
@@ -110,14 +111,12 @@ impl State {
                 left -= moved;
             }
         }
-        let moved = want - left;
         self.own(state, |own| {
-            own.anonymous -= moved;
-            own.swap += moved;
+            own.anonymous -= pages;
+            own.swap += pages;
         });
-        self.discharge(state, moved);
-        self.move_swap(state, |swap| swap + moved);
-        self.swapped += moved * PAGE;
-        moved
+        self.discharge(state, pages);
+        self.move_swap(state, |swap| swap + pages);
+        self.swapped += pages * PAGE;
     }
 }

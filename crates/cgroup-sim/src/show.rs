@@ -87,10 +87,8 @@ impl State {
             let cgroup = &self.cgroups[at];
             let leads = |pid: &&u32| self.tasks.get(*pid).is_some_and(|task| task.process == **pid);
             all.extend(cgroup.tasks.iter().filter(leads));
-            if cgroup.threaded_children > 0 {
-                let children = cgroup.children.values();
-                stack.extend(children.filter(|child| self.cgroups[**child].threaded));
-            }
+            let children = cgroup.children.values();
+            stack.extend(children.filter(|child| self.cgroups[**child].threaded));
         }
         all
     }
@@ -173,5 +171,5 @@ fn show_limit(limit: Option<impl Display>, content: &mut Vec<u8>) {
 
 /// Bytes; `max` for no limit.
 fn show_pages(pages: u64, content: &mut Vec<u8>) {
-    show_limit((pages < u64::MAX / PAGE).then(|| pages * PAGE), content);
+    show_limit(pages.checked_mul(PAGE), content);
 }

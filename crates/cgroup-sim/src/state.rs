@@ -270,7 +270,6 @@ impl State {
     /// Moves time on, and tells what a rate limit held back until then.
     pub(crate) fn advance(&mut self, to: u64) {
         while let Some((tick, owner)) = self.timers.take(to / TICK) {
-            self.now = self.now.max(tick * TICK);
             let notice = match owner {
                 Owner::Cgroup(at) => self.cgroups.get_mut(at).map(|cgroup| &mut cgroup.events),
                 Owner::State(at, place) => {

@@ -141,22 +141,30 @@ fn pid(text: &str) -> Result<u32, Errno> {
     }
 }
 
-/// Bytes with an optional K, M, G or T (kernel: `memparse`).
+/// Bytes with an optional suffix from K to E; no digits are 0 (kernel: `memparse`).
 fn bytes(text: &str) -> Result<u64, Errno> {
     let shift = match text.bytes().last().map(|byte| byte.to_ascii_uppercase()) {
         Some(b'K') => 10,
         Some(b'M') => 20,
         Some(b'G') => 30,
         Some(b'T') => 40,
+        Some(b'P') => 50,
+        Some(b'E') => 60,
         _ => 0,
     };
     let digits = if shift > 0 { &text[..text.len() - 1] } else { text };
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    if digits.is_empty() {
+        return Ok(0);
+    }
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Errno::INVAL);
     }
     let number: u64 = digits.parse().map_err(|_| Errno::INVAL)?;
     Ok(number.saturating_mul(1 << shift))
 }
+
+/// Kernel: `PAGE_COUNTER_MAX`, what no limit is.
+const UNLIMITED: u64 = i64::MAX as u64 / PAGE;
 
 /// Bytes, rounded down to pages, or `max`.
 fn size(text: &str) -> Result<u64, Errno> {
@@ -164,5 +172,5 @@ fn size(text: &str) -> Result<u64, Errno> {
         return Ok(u64::MAX);
     }
     let pages = bytes(text)? / PAGE;
-    Ok(if pages == u64::MAX / PAGE { u64::MAX } else { pages })
+    Ok(if pages < UNLIMITED { pages } else { u64::MAX })
 }

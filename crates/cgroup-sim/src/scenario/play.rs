@@ -1,6 +1,10 @@
 //! Playing a scenario: one thing after the other, each at its time.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap},
+    sync::Arc,
+};
 
 use hashbrown::HashMap;
 use rustix::io::Errno;
@@ -21,8 +25,8 @@ pub struct Player {
     /// Of things at the same time the one that was entered first comes first.
     entered: u64,
     processes: HashMap<String, Process>,
-    /// Those that start again when they are gone.
-    restarting: Vec<String>,
+    /// The names of those that may start again when they are gone.
+    restarting: BTreeSet<String>,
     front: Option<Box<dyn Front>>,
 }
 
@@ -95,7 +99,7 @@ impl Player {
             queue: BinaryHeap::new(),
             entered: 0,
             processes: HashMap::new(),
-            restarting: Vec::new(),
+            restarting: BTreeSet::new(),
             front: None,
         };
         for (n, step) in scenario.steps.iter().enumerate() {
@@ -244,14 +248,15 @@ impl Player {
                 let pid = all.fork(parent)?;
                 let process = self.processes.get(&named(from)).cloned();
                 if let Some(process) = process {
-                    let child = Process { pid: Some(pid), habits: Habits::default(), ..process };
-                    self.processes.insert(named(name), child);
+                    let (name, habits) = (named(name), Habits::default());
+                    let life = self.next_life(&name);
+                    let child = Process { pid: Some(pid), life, cgroup: process.cgroup, habits };
+                    self.processes.insert(name, child);
                 }
                 Ok(())
             }
             Action::Exit(name) => {
                 let pid = self.pid(all, &named(name));
-                self.restarting.retain(|other| *other != named(name));
                 if let Some(process) = self.processes.get_mut(&named(name)) {
                     process.life += 1;
                     process.pid = None;
@@ -285,6 +290,11 @@ impl Player {
         self.processes.get(name).filter(|process| process.life == life)?.pid
     }
 
+    /// A name that is given again does not get what was to become of the one that had it before.
+    fn next_life(&self, name: &str) -> u32 {
+        self.processes.get(name).map_or(0, |process| process.life + 1)
+    }
+
     fn launch(
         &mut self,
         all: &Hierarchy,
@@ -298,15 +308,13 @@ impl Player {
         }
         let missing = Error::Refused { what: "a cgroup that is not there", errno: Errno::NOENT };
         let pid = all.spawn(all.find(&cgroup).ok_or(missing)?)?;
-        let life = self.processes.get(&name).map_or(0, |process| process.life + 1);
+        let life = self.next_life(&name);
         self.processes.insert(name.clone(), Process { pid: Some(pid), life, cgroup, habits });
-        if habits.restart.is_some() && !self.restarting.contains(&name) {
-            self.restarting.push(name.clone());
+        if habits.restart.is_some() {
+            self.restarting.insert(name.clone());
         }
-        if habits.takes > 0 {
-            // At a limit that may be its end, which is no failure of the scenario.
-            let _ = all.allocate(pid, habits.takes);
-        }
+        // At a limit that may be its end, which is no failure of the scenario.
+        let _ = all.allocate(pid, habits.takes);
         if let Some((_, every)) = habits.leaks {
             self.enter(at.saturating_add(every), Next::Leak(name.clone(), life));
         }
@@ -329,21 +337,25 @@ impl Player {
 
     /// Those that are gone and start again are given a time for it.
     fn see_the_gone(&mut self, all: &Hierarchy, at: u64) {
-        for n in 0..self.restarting.len() {
-            let name = &self.restarting[n];
+        let mut again = Vec::new();
+        for name in &self.restarting {
             let Some(process) = self.processes.get_mut(name) else { continue };
+            // Its name may have been given to one that does not start again.
+            let Some(restart) = process.habits.restart else { continue };
             if process.pid.is_some_and(|pid| all.cgroup_of(pid).is_none()) {
                 process.pid = None;
-                let again = at.saturating_add(process.habits.restart.unwrap_or(1));
                 let next = Next::Start(name.clone(), process.life);
-                self.enter(again, next);
+                again.push((at.saturating_add(restart), next));
             }
+        }
+        for (at, next) in again {
+            self.enter(at, next);
         }
     }
 
     fn start_again(&mut self, all: &Hierarchy, at: u64, name: String) {
         let Some(process) = self.processes.get(&name).cloned() else { return };
-        let (life, restart) = (process.life, process.habits.restart.unwrap_or(1));
+        let (life, Some(restart)) = (process.life, process.habits.restart) else { return };
         let started = self.launch(all, at, name.clone(), process.cgroup, process.habits);
         // At a limit it tries again; where its cgroup is gone it is over.
         if started.is_err_and(|error| error.errno() == Errno::AGAIN) {

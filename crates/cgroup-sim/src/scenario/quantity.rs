@@ -12,7 +12,8 @@ pub(super) fn time(text: &str) -> Option<u64> {
         _ => return None,
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // No sign; that there are any is what `parse` asks.
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(fraction) || fraction.len() > 9 {
         return None;
     }
@@ -28,7 +29,8 @@ pub(super) fn size(text: &str) -> Option<u64> {
         Some(digits) => (digits, 10 * (1 + "KMG".find(&text[digits.len()..])?)),
         None => (text, 0),
     };
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    // No sign; that there are any is what `parse` asks.
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
@@ -44,9 +46,21 @@ mod tests {
         assert_eq!(time("1.5s"), Some(1_500_000_000));
         assert_eq!(time("2m"), Some(120_000_000_000));
         assert_eq!(time("0ms"), Some(0));
-        for text in
-            ["", "5", "s", "-1s", "1.s", ".5s", "1.0000000001s", "1h", "99999999999m", "1 s"]
-        {
+        assert_eq!(time("1.000000001s"), Some(1_000_000_001));
+        for text in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "+1s",
+            "1.s",
+            "1.+5s",
+            ".5s",
+            "1.0000000001s",
+            "1h",
+            "99999999999m",
+            "1 s",
+        ] {
             assert_eq!(time(text), None, "{text:?}");
         }
     }
@@ -56,7 +70,8 @@ mod tests {
         assert_eq!(size("64K"), Some(65_536));
         assert_eq!(size("2G"), Some(2 << 30));
         assert_eq!(size("7"), Some(7));
-        for text in ["", "K", "1k", "1.5M", "-1", "99999999999999999999", "99999999999999G"] {
+        for text in ["", "K", "+1K", "1k", "1.5M", "-1", "99999999999999999999", "99999999999999G"]
+        {
             assert_eq!(size(text), None, "{text:?}");
         }
     }

@@ -1,6 +1,6 @@
 //! Controllers that come and go.
 
-use cgroup_sim::{Event, Use};
+use cgroup_sim::{Event, Hierarchy, Options, Use};
 use rustix::io::Errno;
 
 use crate::{count, errno, hierarchy, nested, value};
@@ -134,4 +134,30 @@ fn threads_that_toggle_read_and_remove_do_not_wait_for_each_other() {
     let _ = all.write("a/cgroup.subtree_control", "+memory");
     all.mkdir("a/c").unwrap();
     all.read("a/c/memory.events").unwrap();
+}
+
+#[test]
+fn what_two_children_give_on_is_in_use() {
+    let all = nested("+memory");
+    all.mkdir("b").unwrap();
+    all.write("b/cgroup.subtree_control", "+memory").unwrap();
+    assert_eq!(errno(all.write("cgroup.subtree_control", "-memory")), Errno::BUSY);
+    all.write("a/cgroup.subtree_control", "-memory").unwrap();
+    assert_eq!(errno(all.write("cgroup.subtree_control", "-memory")), Errno::BUSY);
+}
+
+/// What a disable left charged goes with the task; the state that came after it stays.
+#[test]
+fn the_end_of_a_disabled_state_is_not_that_of_the_next() {
+    let all = Hierarchy::new(Options::default());
+    all.write("cgroup.subtree_control", "+memory").unwrap();
+    let a = all.mkdir("a").unwrap();
+    let pid = all.spawn(a).unwrap();
+    all.allocate(pid, 1 << 20).unwrap();
+    all.write("cgroup.subtree_control", "-memory").unwrap();
+    all.write("cgroup.subtree_control", "+memory").unwrap();
+    all.exit(pid).unwrap();
+    count(&all, "a", Event::MemoryHigh, 1);
+    assert_eq!(value(&all, "a/memory.events", "high"), 1);
+    all.check_conservation().unwrap();
 }

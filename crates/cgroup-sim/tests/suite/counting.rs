@@ -81,3 +81,45 @@ fn an_event_tells_its_local_file_and_the_files_of_all_above() {
     count(&all, "a/b", Event::MemoryOom, 1);
     assert_eq!(watcher.told(&all), [1, 2, 4]);
 }
+
+/// Kernel: `memcg_memory_event`: what is of swap has a file of its own, and no twin.
+#[test]
+fn an_event_of_swap_tells_the_files_of_swap() {
+    let all = nested("+memory");
+    all.mkdir("a/b").unwrap();
+    let paths = [
+        "a/b/memory.events.local",
+        "a/b/memory.events",
+        "a/b/memory.swap.events",
+        "a/memory.events",
+        "a/memory.swap.events",
+    ];
+    let watcher = Watcher::of(&all, &paths);
+    for event in [Event::SwapHigh, Event::SwapMax, Event::SwapFail] {
+        all.advance(std::time::Duration::from_secs(1));
+        count(&all, "a/b", event, 1);
+        assert_eq!(watcher.told(&all), [3, 5], "{event:?}");
+    }
+}
+
+/// Kernel before 6.11: `pids_can_fork` notifies and counts at the fork's cgroup alone.
+#[test]
+fn before_6_11_a_failed_fork_is_told_where_it_was_tried_alone() {
+    let options = Options { pids_sums: false, remember: true, ..Options::default() };
+    let all = Hierarchy::new(options);
+    all.write("cgroup.subtree_control", "+pids").unwrap();
+    let a = all.mkdir("a").unwrap();
+    all.write("a/cgroup.subtree_control", "+pids").unwrap();
+    let b = all.mkdir("a/b").unwrap();
+    all.write("a/pids.max", "1").unwrap();
+    let pid = all.spawn(b).unwrap();
+    let watcher = Watcher::of(&all, &["a/pids.events", "a/b/pids.events"]);
+    assert!(all.fork(pid).is_err());
+    assert_eq!(watcher.told(&all), [2]);
+    assert_eq!(value(&all, "a/pids.events", "max"), 0);
+    assert_eq!(value(&all, "a/b/pids.events", "max"), 1);
+    assert!(all.life(a).unwrap().counted.is_empty(), "what never happened is absent");
+    let counted = all.life(b).unwrap().counted;
+    assert_eq!(counted.into_iter().collect::<Vec<_>>(), [(Event::PidsForkFail, 1)]);
+    all.check_conservation().unwrap();
+}

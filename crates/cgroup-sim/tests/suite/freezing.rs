@@ -74,3 +74,30 @@ fn freezing_what_is_frozen_from_above_tells_that_there_is_nothing_to_wait_for() 
     all.advance(std::time::Duration::from_secs(1));
     assert_eq!(watcher.told(&all), [], "the same again is nothing");
 }
+
+/// Kernel: `cgroup_propagate_frozen` asks whether the one above is to be frozen itself.
+#[test]
+fn what_is_not_to_be_frozen_is_not_when_all_below_are() {
+    let all = hierarchy();
+    all.mkdir("a").unwrap();
+    all.mkdir("a/b").unwrap();
+    all.write("a/b/cgroup.freeze", "1").unwrap();
+    assert_eq!(value(&all, "a/b/cgroup.events", "frozen"), 1);
+    assert_eq!(value(&all, "a/cgroup.events", "frozen"), 0);
+    all.check_conservation().unwrap();
+}
+
+/// Kernel: the end of `cgroup_create`: a cgroup made in a frozen one freezes what comes in.
+#[test]
+fn what_starts_in_a_cgroup_born_frozen_is_frozen() {
+    let all = hierarchy();
+    all.mkdir("a").unwrap();
+    all.write("a/cgroup.freeze", "1").unwrap();
+    let b = all.mkdir("a/b").unwrap();
+    let pid = all.spawn(b).unwrap();
+    assert!(all.is_frozen(pid));
+    assert_eq!(value(&all, "a/b/cgroup.events", "frozen"), 1);
+    all.write("a/cgroup.freeze", "0").unwrap();
+    assert!(!all.is_frozen(pid));
+    all.check_conservation().unwrap();
+}

@@ -1,6 +1,8 @@
 //! Births and deaths of cgroups, and what forbids them.
 
-use cgroup_sim::ROOT;
+use std::time::Duration;
+
+use cgroup_sim::{Controllers, Event, Happening, Hierarchy, Options, ROOT, Use, What};
 use rustix::io::Errno;
 
 use crate::{errno, hierarchy, nested};
@@ -120,4 +122,96 @@ fn the_root_has_only_what_linux_gives_it() {
     assert_eq!(errno(all.read("memory.events")), Errno::NOENT);
     assert_eq!(all.read("cgroup.controllers").unwrap(), "io memory hugetlb pids\n");
     assert_eq!(all.subtree(ROOT).len(), 2);
+}
+
+#[test]
+fn the_dead_that_nothing_is_charged_to_are_forgotten() {
+    let all = Hierarchy::new(Options::default());
+    all.mkdir("a").unwrap();
+    let b = all.mkdir("a/b").unwrap();
+    all.rmdir("a/b").unwrap();
+    assert_eq!(all.path(b), None);
+    assert_eq!(all.read("a/cgroup.stat").unwrap(), "nr_descendants 0\nnr_dying_descendants 0\n");
+}
+
+/// Of the dead one's states each goes by itself: the one with memory stays, the others do not.
+#[test]
+fn a_dead_cgroup_counts_for_the_controllers_that_hold_something_of_it() {
+    let all = Hierarchy::new(Options::default());
+    all.write("cgroup.subtree_control", "+memory +hugetlb").unwrap();
+    let a = all.mkdir("a").unwrap();
+    all.charge(a, Use::Kernel, 4096).unwrap();
+    all.rmdir("a").unwrap();
+    assert_eq!(all.path(a).unwrap(), b"/a");
+    all.count(a, Event::MemoryMax, 1).unwrap();
+    assert_eq!(errno(all.count(a, Event::HugetlbMax, 1)), Errno::OPNOTSUPP);
+    all.check_conservation().unwrap();
+}
+
+/// A dead cgroup stays for those that died below it before.
+#[test]
+fn the_dead_keep_their_path_while_one_below_them_is_charged() {
+    let all = Hierarchy::new(Options::default());
+    all.write("cgroup.subtree_control", "+memory").unwrap();
+    all.mkdir("a").unwrap();
+    all.write("a/cgroup.subtree_control", "+memory").unwrap();
+    let b = all.mkdir("a/b").unwrap();
+    all.charge(b, Use::Kernel, 4096).unwrap();
+    all.rmdir("a/b").unwrap();
+    all.rmdir("a").unwrap();
+    assert_eq!(all.path(b).unwrap(), b"/a/b");
+    assert_eq!(all.read("cgroup.stat").unwrap(), "nr_descendants 0\nnr_dying_descendants 2\n");
+    all.uncharge(b, Use::Kernel, 4096).unwrap();
+    assert_eq!(all.path(b), None);
+    assert_eq!(all.read("cgroup.stat").unwrap(), "nr_descendants 0\nnr_dying_descendants 0\n");
+}
+
+#[test]
+fn it_is_said_who_lives_and_who_is_populated() {
+    let all = hierarchy();
+    let a = all.mkdir("a").unwrap();
+    let b = all.mkdir("a/b").unwrap();
+    assert!(all.is_live(a) && !all.is_populated(a));
+    let pid = all.spawn(b).unwrap();
+    assert!(all.is_populated(a) && all.is_populated(b));
+    all.exit(pid).unwrap();
+    assert!(!all.is_populated(a));
+    all.rmdir("a/b").unwrap();
+    assert!(!all.is_live(b) && !all.is_populated(b));
+}
+
+#[test]
+fn the_journal_says_what_happened_in_order_with_its_time() {
+    let all = Hierarchy::new(Options { journal: true, ..Options::default() });
+    all.write("cgroup.subtree_control", "+memory").unwrap();
+    let a = all.mkdir("a").unwrap();
+    all.advance(Duration::from_millis(5));
+    let pid = all.spawn(a).unwrap();
+    all.count(a, Event::MemoryHigh, 2).unwrap();
+    all.write("a/cgroup.freeze", "1").unwrap();
+    all.write("a/cgroup.freeze", "0").unwrap();
+    all.exit(pid).unwrap();
+    all.write("cgroup.subtree_control", "-memory").unwrap();
+    all.rmdir("a").unwrap();
+    let expected = [
+        (0, What::Born { parent: ROOT }),
+        (0, What::Enabled(Controllers::MEMORY)),
+        (5_000_000, What::Populated(true)),
+        (5_000_000, What::Counted { event: Event::MemoryHigh, times: 2 }),
+        (5_000_000, What::Frozen(true)),
+        (5_000_000, What::Frozen(false)),
+        (5_000_000, What::Populated(false)),
+        (5_000_000, What::Disabled { controller: Controllers::MEMORY, hidden: false }),
+        (5_000_000, What::Died),
+    ];
+    let expected = expected.map(|(at, what)| Happening { at, cgroup: a, what });
+    let mut journal = all.take_journal();
+    let of_the_root = |happening: &Happening| happening.cgroup == ROOT;
+    assert_eq!(journal.iter().filter(|one| of_the_root(one)).count(), 2, "populated and not");
+    journal.retain(|happening| !of_the_root(happening));
+    assert_eq!(journal, expected);
+    assert_eq!(all.take_journal(), [], "taken");
+    let silent = hierarchy();
+    silent.mkdir("a").unwrap();
+    assert_eq!(silent.take_journal(), [], "not asked for");
 }

@@ -5,12 +5,16 @@
 mod conservation;
 mod control;
 mod counting;
+mod files;
 mod freezing;
 mod life;
 mod limiter;
 mod memory;
+mod playing;
+mod reclaim;
 mod scenarios;
 mod tasks;
+mod threaded;
 
 use cgroup_sim::{Event, Hierarchy, Options};
 use fsnotify::{Account, Limits, inotify};

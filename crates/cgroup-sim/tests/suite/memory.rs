@@ -343,14 +343,33 @@ fn a_dead_cgroup_reclaimed_while_it_is_charged_stays_whole() {
     all.check_conservation().unwrap();
 }
 
+/// Kernel: `page_counter_memparse`, `memparse`, `seq_puts_memcg_tunable`: a number with a suffix, or
+/// none at all, in whole pages; `max` is what no signed number of bytes reaches.
 #[test]
 fn what_limits_take() {
     let all = nested("+memory");
-    for (text, shown) in [("1k", "0"), ("4097", "4096"), ("1G", "1073741824"), ("max", "max")] {
+    for (text, shown) in [
+        ("1k", "0"),
+        ("4095", "0"),
+        ("4097", "4096"),
+        ("16773120", "16773120"),
+        ("2M", "2097152"),
+        ("1G", "1073741824"),
+        ("1T", "1099511627776"),
+        ("1P", "1125899906842624"),
+        ("1e", "1152921504606846976"),
+        ("9223372036854771711", "9223372036854767616"),
+        ("9223372036854771712", "max"),
+        ("8E", "max"),
+        ("18446744073709551615", "max"),
+        ("", "0"),
+        ("K", "0"),
+        ("max", "max"),
+    ] {
         all.write("a/memory.high", text).unwrap();
-        assert_eq!(all.read("a/memory.high").unwrap(), format!("{shown}\n"));
+        assert_eq!(all.read("a/memory.high").unwrap(), format!("{shown}\n"), "{text:?}");
     }
-    for text in ["", "x", "-1", "1 M", "1MM"] {
+    for text in ["x", "-1", "+1", "1 M", "1MM", "1Kx"] {
         assert_eq!(errno(all.write("a/memory.high", text)), Errno::INVAL, "{text}");
     }
     assert_eq!(errno(all.write("a/memory.current", "1")), Errno::INVAL);

@@ -5,6 +5,7 @@ use cgroup_sim::{
     scenario::{Library, Scenario},
 };
 use proptest::prelude::*;
+use rustix::io::Errno;
 
 /// Plays to the end, in steps, and returns the hierarchy.
 #[track_caller]
@@ -178,7 +179,83 @@ const WRONG: &[(&str, usize, &str)] = &[
         "no `after`",
     ),
     ("title = \"t\"\nlasts", 2, ""),
+    ("title = \nlasts = \"1s\"", 1, ""),
+    (
+        "title = \"t\"\nlasts = \"1s\"\n[[step]]\nat = \"1ms\"\ndelay = \"1ms\"\nmake = \"/a\"",
+        3,
+        "belongs to `after`",
+    ),
+    (
+        "title = \"t\"\nlasts = \"1s\"\n[[step]]\ndelay = \"1ms\"\nmake = \"/a\"",
+        3,
+        "belongs to `after`",
+    ),
+    (
+        "title = \"t\"\nlasts = \"1s\"\n[[repeat]]\nevery = \"0s\"\ntimes = 1000001\nstep = []",
+        3,
+        "1000001 rounds",
+    ),
+    (
+        "title = \"t\"\nlasts = \"1s\"\n[[repeat]]\nevery = \"1s\"\ntimes = 1\nstep = [{ make = \"/a\", id = \"b\" }]",
+        6,
+        "no `id`",
+    ),
+    (
+        "title = \"t\"\nlasts = \"1s\"\n[[repeat]]\nevery = \"1s\"\ntimes = 1\nstep = [{ make = \"/a\", delay = \"1ms\" }]",
+        6,
+        "no `after`",
+    ),
 ];
+
+#[test]
+fn what_just_fits_is_read() {
+    let head = "title = \"t\"\nlasts = \"1s\"\n";
+    for rest in [
+        "[[step]]\nat = \"1s\"\nmake = \"/a\"",
+        "[[repeat]]\nevery = \"1s\"\ntimes = 2\nstep = [{ make = \"/a{n}\" }]",
+        "[[repeat]]\nevery = \"0s\"\ntimes = 1000000\nstep = []",
+    ] {
+        Scenario::parse(&format!("{head}{rest}")).unwrap();
+    }
+    let longest = format!("{head}{}", "#".repeat((1 << 20) - head.len()));
+    Scenario::parse(&longest).unwrap();
+    let error = Scenario::parse(&format!("{longest}#")).unwrap_err();
+    assert!(error.what.contains("1048577 bytes"), "{error}");
+}
+
+#[test]
+fn a_controller_named_twice_is_given_once() {
+    let all = play("title = \"t\"\nlasts = \"1s\"\ncontrollers = [\"pids\", \"io\", \"pids\"]");
+    assert_eq!(all.read("cgroup.subtree_control").unwrap(), "io pids\n");
+}
+
+#[test]
+fn an_errno_goes_by_its_name() {
+    for (name, errno) in [
+        ("EAGAIN", Errno::AGAIN),
+        ("EBUSY", Errno::BUSY),
+        ("EEXIST", Errno::EXIST),
+        ("EINTR", Errno::INTR),
+        ("EINVAL", Errno::INVAL),
+        ("EISDIR", Errno::ISDIR),
+        ("ENAMETOOLONG", Errno::NAMETOOLONG),
+        ("ENODEV", Errno::NODEV),
+        ("ENOENT", Errno::NOENT),
+        ("ENOMEM", Errno::NOMEM),
+        ("ENOTDIR", Errno::NOTDIR),
+        ("EOPNOTSUPP", Errno::OPNOTSUPP),
+        ("EPERM", Errno::PERM),
+        ("ERANGE", Errno::RANGE),
+        ("ESRCH", Errno::SRCH),
+    ] {
+        let text = format!(
+            "title = \"t\"\nlasts = \"1s\"\n[[step]]\nat = \"0s\"\nmake = \"/a\"\nexpect = \"{name}\""
+        );
+        let all = Hierarchy::new(Options::default());
+        let error = Scenario::parse(&text).unwrap().play(&all).unwrap().step(&all).unwrap_err();
+        assert_eq!(error.what, format!("it did not fail with {errno:?}"));
+    }
+}
 
 #[test]
 fn what_is_wrong_is_said_with_its_line() {
