@@ -171,5 +171,10 @@ mod tests {
             assert_eq!(queue.take(&mut vec![0; bytes]), bytes);
             assert_eq!(queue.bytes.capacity(), if kept { before } else { HEADER });
         }
+        // The most that is kept.
+        queue.bytes = Vec::with_capacity(16 << 10);
+        fill(&mut queue, HEADER);
+        queue.take(&mut [0; HEADER]);
+        assert_eq!(queue.bytes.capacity(), 16 << 10);
     }
 }

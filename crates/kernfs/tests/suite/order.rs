@@ -224,3 +224,49 @@ fn a_write_that_removes_its_file_does_not_follow_the_end() {
     open.write(b"1").unwrap();
     assert!(world.told().is_empty());
 }
+
+/// `shrink_dcache_parent` goes by the children's list, which has the youngest first: what was looked
+/// up last is told first, whatever its name.
+#[test]
+fn on_linux_the_file_looked_up_last_is_told_first() {
+    let [one, other] = ["cgroup.events", "memory.events"];
+    for [first, last] in [[one, other], [other, one]] {
+        let world = Hierarchy::new(Profile::Linux71);
+        for file in [first, last] {
+            world.watch(file, &format!("/g/{file}"), WatchMask::DELETE_SELF);
+        }
+        world.mount.rmdir("/g").unwrap();
+        let expected = [last, first].map(|f| [format!("{f} DELETE_SELF"), format!("{f} IGNORED")]);
+        assert_eq!(world.told(), expected.concat());
+    }
+}
+
+/// What is pending when a directory goes is told by `rmdir` up to the directory's own removal on
+/// `Announced`, and left to the worker on Linux.
+#[test]
+fn rmdir_tells_what_was_pending_before_the_removal_and_no_more() {
+    /// A directory goes, and then something else changes.
+    struct Meanwhile(Arc<Mutex<Option<Arc<Node>>>>);
+    impl kernfs::SystemCalls for Meanwhile {
+        fn rmdir(&self, node: &Arc<Node>) -> Result<(), Errno> {
+            node.remove();
+            self.0.lock().unwrap().take().unwrap().notify();
+            Ok(())
+        }
+    }
+    for profile in ALL {
+        let changes = Arc::new(Mutex::new(None));
+        let calls = Some(Arc::new(Meanwhile(Arc::clone(&changes))) as _);
+        let options = kernfs::Options { profile, system_calls: calls, ..Default::default() };
+        let tree = kernfs::Tree::new(options);
+        let [before, after] = ["before", "after"]
+            .map(|name| tree.root().make_file(name, Arc::new(Vec::new)).unwrap());
+        tree.root().make_dir("d").unwrap();
+        *changes.lock().unwrap() = Some(after);
+        before.notify();
+        tree.mount().rmdir("/d").unwrap();
+        let told_at_once = profile == Profile::Announced;
+        assert_eq!(tree.pending(), if told_at_once { 1 } else { 2 }, "{profile:?}");
+        tree.drain();
+    }
+}
