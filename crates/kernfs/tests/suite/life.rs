@@ -45,7 +45,7 @@ impl Attribute for Gate {
 }
 
 /// Whether nothing comes, though others had every chance to send it.
-fn still_empty<T>(receiver: &mpsc::Receiver<T>) -> bool {
+pub(crate) fn still_empty<T>(receiver: &mpsc::Receiver<T>) -> bool {
     (0..1000).all(|_| {
         thread::yield_now();
         matches!(receiver.try_recv(), Err(mpsc::TryRecvError::Empty))

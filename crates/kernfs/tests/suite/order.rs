@@ -1,11 +1,14 @@
 //! The order of a removal: children before their directory, that before what
 //! the parent hears; by every way in, on every profile.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
 
 use fsnotify::{
     fanotify::{Fanotify, InitFlags, MarkFlags},
-    inotify::WatchMask,
+    inotify::{self, Inotify, WatchMask},
 };
 use kernfs::{Access, Attribute, Listener, Node, Operation, Profile};
 use rustix::io::Errno;
@@ -269,4 +272,36 @@ fn rmdir_tells_what_was_pending_before_the_removal_and_no_more() {
         assert_eq!(tree.pending(), if told_at_once { 1 } else { 2 }, "{profile:?}");
         tree.drain();
     }
+}
+
+/// The parent hears of a directory when all that another thread found gone in it is told, also if
+/// somebody holds the directory's dentry, so that its own end is not told now.
+#[test]
+fn rmdir_waits_for_what_another_thread_announces() {
+    let world = Hierarchy::new(Profile::Linux71);
+    let blocked = Inotify::new(&world.account, inotify::InitFlags::NONBLOCK).unwrap();
+    world.mount.watch(&blocked, "/g/memory.events", WatchMask::DELETE_SELF).unwrap();
+    world.watch("P", "/", WatchMask::DELETE);
+    let _held = world.mount.pin("/g").unwrap();
+    let (entered, is_in) = mpsc::channel();
+    let (go, leave) = mpsc::channel();
+    let leave = Mutex::new(leave);
+    blocked.on_ready(move || {
+        entered.send(()).unwrap();
+        leave.lock().unwrap().recv().unwrap();
+    });
+    world.disable_controller();
+    let mount = &world.mount;
+    let waits = thread::scope(|scope| {
+        scope.spawn(|| assert!(mount.lookup("/g/memory.events").is_err()));
+        is_in.recv().unwrap();
+        let (removed, is_removed) = mpsc::channel();
+        // Sent to nobody if it came too early.
+        scope.spawn(move || drop(removed.send(mount.rmdir("/g"))));
+        let waits = crate::life::still_empty(&is_removed);
+        go.send(()).unwrap();
+        waits && is_removed.recv().unwrap().is_ok()
+    });
+    assert!(waits);
+    assert_eq!(world.told(), [OF_G]);
 }
