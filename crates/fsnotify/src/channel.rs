@@ -151,11 +151,8 @@ impl<R: Records> Readable for Channel<R> {
                 }
                 Some(_) => {
                     let read = state.records.take(buffer);
+                    // Others that sleep were woken when the first record came.
                     state.after_read();
-                    // Others may sleep beside this reader, and there is more.
-                    if state.sleepers > 0 && !state.records.is_empty() {
-                        self.arrived.notify_all();
-                    }
                     return Ok(read);
                 }
                 None if nonblocking => return Err(Error::WouldBlock),

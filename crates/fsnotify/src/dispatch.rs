@@ -96,22 +96,13 @@ fn marks_of(list: &Option<MarkList>) -> &[std::sync::Arc<Mark>] {
     list.as_deref().unwrap_or_default()
 }
 
-/// Tells the group of `mark`, which met all of `met` (kernel: `send_to_group`).
+/// Tells the group of `mark`, which met all of `met` (kernel: `send_to_group`). Whether any of them
+/// asked for it, the dialect knows.
 fn tell_group(event: &Event<'_>, met: Met<'_>, mark: &Mark) {
-    let is_dir = event.mask.contains(Mask::ISDIR);
     // Before they are asked: a modification itself is never ignored, unless
     // the ignore mask survives it.
     if event.mask.contains(Mask::MODIFY) {
         met.each(|mark, _| mark.forget_ignored());
-    }
-    let mut wanted = Mask::empty();
-    let mut suppressed = Mask::empty();
-    met.each(|mark, as_parent| {
-        wanted |= mark.mask();
-        suppressed |= mark.suppresses(is_dir, as_parent);
-    });
-    if !event.mask.has_event_of(wanted - suppressed) {
-        return;
     }
     match &mark.group.dialect {
         Dialect::Inotify(backend) => inotify::handle(backend, event, met),

@@ -212,7 +212,8 @@ impl Pin {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::sync::Arc;

@@ -117,21 +117,13 @@ impl Mark {
     /// Which events it suppresses for its group (kernel:
     /// `fsnotify_effective_ignore_mask`).
     pub(crate) fn suppresses(&self, is_dir: bool, as_parent: bool) -> Mask {
-        let mut ignore = self.ignore_mask();
-        let events = ignore & Mask::EVENTS;
-        if events.is_empty() || (!is_dir && !as_parent) {
-            return events;
-        }
-        if !self.flags().contains(MarkFlags::HAS_IGNORE_FLAGS) {
-            // The older call: directories always, children if they are watched.
-            ignore |= Mask::ISDIR | (self.mask() & Mask::EVENT_ON_CHILD);
-        }
-        if (is_dir && !ignore.contains(Mask::ISDIR))
-            || (as_parent && !ignore.contains(Mask::EVENT_ON_CHILD))
-        {
-            return Mask::empty();
-        }
-        events
+        let ignore = self.ignore_mask();
+        // The older call: directories always, and children if they are watched, as they are if an
+        // event of one came here.
+        let covered = !self.flags().contains(MarkFlags::HAS_IGNORE_FLAGS)
+            || ((!is_dir || ignore.contains(Mask::ISDIR))
+                && (!as_parent || ignore.contains(Mask::EVENT_ON_CHILD)));
+        if covered { ignore & Mask::EVENTS } else { Mask::empty() }
     }
 }
 

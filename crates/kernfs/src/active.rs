@@ -145,6 +145,8 @@ impl Node {
             && !self.flags().contains(NodeFlags::REMOVING);
         if show && !was && counts {
             self.active.fetch_sub(DEACTIVATED, Ordering::AcqRel);
+            // Who hid it waits for operations in flight, which are none of its any more.
+            self.core().drained.notify_all();
         }
         if !show && was && counts {
             self.active.fetch_add(DEACTIVATED, Ordering::AcqRel);

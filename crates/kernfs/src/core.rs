@@ -1,12 +1,15 @@
 //! What all nodes and mounts of a tree share (kernel: `struct kernfs_root`).
 
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
 
 use crate::{
     Listener, Node, Options,
     id::Ids,
     notify::{Notifier, Pending},
-    sync::{Condvar, Mutex, lock},
+    sync::{Condvar, Mutex, lock, wait_until},
     vfs::{Inode, Volume},
 };
 
@@ -118,35 +121,81 @@ impl Core {
         self.pending.deliver_while(self, || !node.is_announced());
     }
 
-    /// Sleeps until `ready`, or as long as `limit`.
-    #[cfg(not(loom))]
-    pub(crate) fn sleep_until(&self, limit: std::time::Duration, ready: impl Fn() -> bool) {
-        let end = std::time::Instant::now() + limit;
+    /// Sleeps until `ready`, or as long as `limit`; the models know no time.
+    pub(crate) fn sleep_until(&self, limit: Duration, ready: impl Fn() -> bool) {
+        // `None`: longer than the clock goes.
+        let end = Instant::now().checked_add(limit);
+        let is_over = || end.is_some_and(|end| Instant::now() >= end);
         let mut guard = lock(&self.poll.lock);
         // Under the notifier's lock, as is the look for sleepers: either it
         // finds this one, or what it told is ready below.
         self.pending.count_sleeper(true);
-        while !ready() {
-            let left = end.saturating_duration_since(std::time::Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            let woken = self.poll.woken.wait_timeout(guard, left);
-            guard = woken.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        while !ready() && !is_over() {
+            guard = wait_until(&self.poll.woken, guard, end);
         }
         self.pending.count_sleeper(false);
     }
+}
 
-    /// Sleeps until `ready`; the models know no time.
-    #[cfg(loom)]
-    pub(crate) fn sleep_until(&self, _: std::time::Duration, ready: impl Fn() -> bool) {
-        let mut guard = lock(&self.poll.lock);
-        // Under the notifier's lock, as is the look for sleepers: either it
-        // finds this one, or what it told is ready below.
-        self.pending.count_sleeper(true);
-        while !ready() {
-            guard = crate::sync::wait(&self.poll.woken, guard);
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use super::*;
+    use crate::{Access, Profile, Ready, Tree};
+
+    struct Deaf;
+
+    impl Listener for Deaf {
+        fn modified(&self, _: &Arc<Node>) {}
+        fn removed(&self, _: &Arc<Node>) {}
+    }
+
+    #[test]
+    fn mounts_and_listeners_that_are_gone_leave_nothing() {
+        let tree = Tree::new(Options::default());
+        let core = tree.root().core();
+        for _ in 0..3 {
+            let mount = tree.mount();
+            assert_eq!(lock(&core.volumes).len(), 1);
+            let held = mount.pin("/").unwrap();
+            drop(mount);
+            assert_eq!(lock(&core.volumes).len(), 0);
+            drop(held);
+            let listener: Arc<dyn Listener> = Arc::new(Deaf);
+            tree.listen(Arc::downgrade(&listener));
+            assert_eq!(lock(&core.listeners).len(), 1);
         }
-        self.pending.count_sleeper(false);
+    }
+
+    /// Who sleeps in a poll is woken by what he sleeps for.
+    #[test]
+    fn a_poll_that_sleeps_is_woken_and_counted() {
+        type Happen = fn(&Arc<Node>);
+        let cases: [(Profile, Happen); 3] = [
+            (Profile::Linux71, Node::notify),
+            (Profile::Announced, Node::notify),
+            (Profile::Announced, Node::remove),
+        ];
+        for (profile, happen) in cases {
+            let tree = Tree::new(Options { profile, ..Options::default() });
+            let node = tree.root().make_file("f", Arc::new(Vec::new)).unwrap();
+            let other = tree.root().make_file("other", Arc::new(Vec::new)).unwrap();
+            let file = tree.mount().open("/f", Access::READ).unwrap();
+            file.read().unwrap();
+            let sleepers = || node.core().pending.sleepers();
+            let (woken, is_woken) = mpsc::channel();
+            thread::spawn(move || woken.send(file.wait(Duration::MAX)));
+            while sleepers() == 0 {
+                assert_eq!(is_woken.try_recv(), Err(mpsc::TryRecvError::Empty), "{profile:?}");
+                thread::yield_now();
+            }
+            other.notify();
+            assert_eq!(sleepers(), 1, "what is nothing to him ends no sleep");
+            happen(&node);
+            let ready = is_woken.recv_timeout(Duration::from_secs(60));
+            assert!(ready.is_ok_and(|ready| ready.contains(Ready::PRI)), "{profile:?}");
+            assert_eq!(sleepers(), 0);
+        }
     }
 }

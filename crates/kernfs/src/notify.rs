@@ -231,3 +231,44 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Notifier, lock};
+    use crate::{Attribute, Options, Tree};
+
+    impl Notifier {
+        /// How many sleep in a poll.
+        pub(crate) fn sleepers(&self) -> usize {
+            lock(&self.state).sleepers
+        }
+    }
+
+    /// Room for each node in memory, and not much more for ever: of what was there once.
+    #[test]
+    fn the_list_has_room_for_the_nodes_there_are() {
+        let tree = Tree::new(Options::default());
+        let room = || {
+            let state = lock(&tree.root().core().pending.state);
+            assert_eq!(state.nodes, tree.nodes());
+            assert!(state.list.capacity() >= state.nodes);
+            state.list.capacity()
+        };
+        let content: Arc<dyn Attribute> = Arc::new(Vec::new);
+        for _ in 0..2 {
+            let name = |at: usize| format!("f{at}");
+            for at in 0..10_000 {
+                tree.root().make_file(name(at), Arc::clone(&content)).unwrap();
+                room();
+            }
+            for at in 0..10_000 {
+                tree.root().remove_child(name(at)).unwrap();
+                tree.drain();
+                room();
+            }
+            assert!(room() < 4096, "{}", room());
+        }
+    }
+}

@@ -226,3 +226,29 @@ impl Drop for OpenFile {
         self.release();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Attribute, Options, Tree};
+
+    struct Told;
+
+    impl Attribute for Told {
+        fn has_release(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_node_remembers_no_files_that_were_closed() {
+        let tree = Tree::new(Options::default());
+        let node = tree.root().make_file("f", Arc::new(Told)).unwrap();
+        for _ in 0..3 {
+            drop(node.open(Access::READ).unwrap());
+        }
+        let held = node.open(Access::READ).unwrap();
+        assert_eq!(node.take_opened().len(), 1);
+        drop(held);
+    }
+}

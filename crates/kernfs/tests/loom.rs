@@ -567,6 +567,23 @@ fn hiding_against_removal() {
     });
 }
 
+/// Who hides a file waits for its operations, but not for ever if somebody shows it again.
+#[test]
+fn hiding_against_showing() {
+    model(|| {
+        let world = World::new(Profile::Linux71, Arc::new(Vec::new));
+        let file = world.node.open(Access::READ).unwrap();
+        let reader = thread::spawn(move || drop(file.read_at(0, &mut [0; 1])));
+        let hider = thread::spawn({
+            let node = Arc::clone(&world.node);
+            move || node.show(false).unwrap()
+        });
+        world.node.show(true).unwrap();
+        hider.join().unwrap();
+        reader.join().unwrap();
+    });
+}
+
 /// A sleeper in a poll sees the notification, however they cross.
 #[test]
 fn a_sleeping_poll_is_woken() {

@@ -96,8 +96,9 @@ impl Inotify {
             return Err(Error::AccessDenied);
         }
         // A directory's watch covers its children, and none asks for UNMOUNT.
-        let on_child = if is_dir { Mask::EVENT_ON_CHILD } else { Mask::empty() };
-        let events = mask.events() | Mask::UNMOUNT | on_child;
+        let mut events = mask.events();
+        events.insert(Mask::UNMOUNT);
+        events.set(Mask::EVENT_ON_CHILD, is_dir);
         let mut flags = MarkFlags::empty();
         flags.set(MarkFlags::ONESHOT, mask.contains(WatchMask::ONESHOT));
         flags.set(MarkFlags::EXCL_UNLINK, mask.contains(WatchMask::EXCL_UNLINK));

@@ -147,3 +147,34 @@ impl Records for Queue {
         self.len
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(queue: &mut Queue, bytes: usize) {
+        // Alternating, so that none merges.
+        for at in 0..bytes / HEADER {
+            let mask = if at % 2 == 0 { Mask::OPEN } else { Mask::ACCESS };
+            queue.push(&Record { wd: 1, mask, cookie: 0, name: None });
+        }
+    }
+
+    /// A backlog costs memory as long as it lasts; a usual length, no allocation
+    /// each time.
+    #[test]
+    fn an_emptied_queue_gives_back_what_it_will_hardly_need_again() {
+        let mut queue = Queue::new(usize::MAX);
+        for (bytes, kept) in [(8 << 10, true), (64 << 10, false)] {
+            fill(&mut queue, bytes);
+            let before = queue.bytes.capacity();
+            assert_eq!(queue.take(&mut vec![0; bytes]), bytes);
+            assert_eq!(queue.bytes.capacity(), if kept { before } else { HEADER });
+        }
+        // The most that is kept.
+        queue.bytes = Vec::with_capacity(16 << 10);
+        fill(&mut queue, HEADER);
+        queue.take(&mut [0; HEADER]);
+        assert_eq!(queue.bytes.capacity(), 16 << 10);
+    }
+}

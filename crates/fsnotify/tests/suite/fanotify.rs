@@ -1,6 +1,7 @@
 //! kernel-semantics 3.5 and 3.2: the fanotify dialect.
 //! Kernel: fs/notify/fanotify.
 
+mod ignored;
 mod marks;
 mod records;
 

@@ -120,6 +120,20 @@ fn mask_add_adds() {
     assert_eq!(drain(&inotify), [seen(wd, Mask::MODIFY), seen(wd, Mask::ATTRIB)]);
 }
 
+/// 3.4 existing watch: "MASK_ADD: ORed", also with what it has already.
+#[test]
+fn mask_add_takes_nothing_away() {
+    let oneshot = WatchMask::MODIFY | WatchMask::ONESHOT;
+    for more in [WatchMask::ATTRIB, WatchMask::MODIFY, oneshot] {
+        let (inotify, file) = (inotify(), objects::file());
+        let wd = watch(&inotify, &file, oneshot);
+        watch(&inotify, &file, more | WatchMask::MASK_ADD);
+        happen(Mask::MODIFY, &file);
+        let expected = [seen(wd, Mask::MODIFY), seen(wd, Mask::IN_IGNORED)];
+        assert_eq!(drain(&inotify), expected, "{more:?}");
+    }
+}
+
 /// 3.4 add_watch errors: "MASK_CREATE and exists EEXIST".
 #[test]
 fn mask_create_refuses_an_existing_watch_with_eexist() {
@@ -221,6 +235,20 @@ fn rm_watch_queues_ignored_behind_what_is_queued() {
     assert_eq!(drain(&inotify), [seen(wd, Mask::MODIFY), seen(wd, Mask::IN_IGNORED)]);
 }
 
+/// The same for an event that is being told: it goes on with the marks it found.
+#[test]
+fn a_watch_removed_while_an_event_is_told_hears_nothing_of_it() {
+    // Groups are served in the order in which they were made.
+    let (first, second, file) = (inotify(), Arc::new(inotify()), objects::file());
+    watch(&first, &file, WatchMask::MODIFY);
+    let wd = watch(&second, &file, WatchMask::MODIFY);
+    let other = Arc::clone(&second);
+    first.on_ready(move || other.rm_watch(wd).unwrap());
+    happen(Mask::MODIFY, &file);
+    assert_eq!(first.queued(), 1);
+    assert_eq!(drain(&second), [seen(wd, Mask::IN_IGNORED)]);
+}
+
 /// [E C2], and Starnix's gap (implementations 1.3): the watch did not ask.
 #[test]
 fn the_end_of_an_object_is_ignored_for_every_watch() {
@@ -255,7 +283,9 @@ fn dropping_the_instance_takes_interest_away() {
     watch(&one, &file, WatchMask::MODIFY);
     watch(&two, &file, WatchMask::ATTRIB);
     assert_eq!(file.connector().interest(), Mask::MODIFY | Mask::ATTRIB | Mask::UNMOUNT);
+    assert_eq!(file.connector().len(), 2);
     drop(one);
+    assert!(!file.connector().is_empty());
     assert_eq!(file.connector().interest(), Mask::ATTRIB | Mask::UNMOUNT);
     drop(two);
     assert_eq!(file.connector().interest(), Mask::empty());

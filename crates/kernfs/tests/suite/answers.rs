@@ -239,3 +239,35 @@ fn a_mark_for_directories_only_looks_at_the_path() {
         world.mount.mark(&group, flags, MODIFY, "/g").unwrap();
     }
 }
+
+/// fanotify(7): a record says by which process it is, and in which file system.
+#[test]
+fn records_name_the_caller_or_the_worker_and_the_mount() {
+    for profile in ALL {
+        let options = Options { profile, pid: 11, worker_pid: 12, ..Options::default() };
+        let tree = Tree::new(options);
+        let node = tree.root().make_file("f", Arc::new(Vec::new)).unwrap();
+        let mount = tree.mount();
+        let account = fsnotify::Account::new(fsnotify::Limits::default());
+        let apart = profile == Profile::Announced;
+        let deferred = if apart { InitFlags::REPORT_DEFERRED } else { InitFlags::empty() };
+        let group = Fanotify::new(&account, FID | deferred).unwrap();
+        mount.mark(&group, MarkFlags::ADD | MarkFlags::FILESYSTEM, MODIFY | 0x20, "/").unwrap();
+        let pids = || {
+            let mut buffer = [0; 4096];
+            let read = group.read(&mut buffer).unwrap();
+            let pid = |record: fsnotify::fanotify::Record<'_>| {
+                assert!(record.infos().count() > 0);
+                assert!(record.infos().all(|info| info.fsid == mount.fsid()));
+                record.metadata.pid
+            };
+            records(&buffer[..read]).map(pid).collect::<Vec<_>>()
+        };
+        let file = mount.open("/f", kernfs::Access::READ).unwrap();
+        assert_eq!(pids(), [11], "{profile:?}");
+        node.notify();
+        tree.drain();
+        assert_eq!(pids(), [12], "{profile:?}");
+        drop(file);
+    }
+}

@@ -46,6 +46,19 @@ fn a_handle_of_inode_number_and_generation_is_the_same_id() {
     }
 }
 
+/// The generation is the id's upper half, which counts the cycles of the lower one.
+#[test]
+fn the_generation_in_a_handle_is_the_upper_half_of_the_id() {
+    let world = Hierarchy::new(Profile::Linux71);
+    let dir = world.tree.root().make_dir_with_id("cycled", 7 << 32 | 0x1234).unwrap();
+    dir.activate();
+    for (generation, found) in [(7_u32, true), (0, false), (6, false)] {
+        let halves = [0x1234_u32.to_ne_bytes(), generation.to_ne_bytes()].concat();
+        let pin = world.mount.pin_handle(&FileHandle::new(1, &halves).unwrap());
+        assert_eq!(pin.map(|pin| pin.stat().ino).ok(), found.then(|| dir.id()), "{generation}");
+    }
+}
+
 /// [E 395 -> 439]: the same path again is a new id; the old handle is stale.
 #[test]
 fn a_handle_is_stale_after_removal_also_if_the_path_is_back() {

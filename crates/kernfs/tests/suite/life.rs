@@ -44,6 +44,14 @@ impl Attribute for Gate {
     }
 }
 
+/// Whether nothing comes, though others had every chance to send it.
+pub(crate) fn still_empty<T>(receiver: &mpsc::Receiver<T>) -> bool {
+    (0..1000).all(|_| {
+        thread::yield_now();
+        matches!(receiver.try_recv(), Err(mpsc::TryRecvError::Empty))
+    })
+}
+
 /// 2.5: "Draining waits for *operations in flight*".
 #[test]
 fn drain_waits_for_operations_in_flight() {
@@ -66,8 +74,9 @@ fn drain_waits_for_operations_in_flight() {
         }
         // It has begun, nothing starts any more, and it does not end.
         assert_eq!(errno(mount.open("/f", Access::READ)), Errno::NOENT);
-        assert_eq!(is_removed.try_recv(), Err(mpsc::TryRecvError::Empty));
+        let waits = still_empty(&is_removed);
         go.send(()).unwrap();
+        assert!(waits);
         is_removed.recv().unwrap();
         assert_eq!(reader.join().unwrap(), Ok(1), "the operation ended well");
     });
@@ -105,6 +114,53 @@ fn hiding_ends_open_files_for_good() {
     assert_eq!(errno(file.read()), Errno::NODEV);
     world.mount.open("/g/memory.high", Access::READ).unwrap().read().unwrap();
     assert_eq!(errno(world.node("/g").show(false)), Errno::ISDIR);
+}
+
+/// 2.5: files with a release operation are drained when hidden, not when shown; others live on.
+#[test]
+fn hiding_ends_the_open_files_that_are_to_be_told() {
+    let tree = Tree::new(Options::default());
+    let value = Arc::new(Value::default());
+    let told = tree.root().make_file("told", value.clone()).unwrap();
+    let other = tree.root().make_file("other", Arc::new(|| b"1".to_vec())).unwrap();
+    let [ended, lives] = [&told, &other].map(|node| node.open(Access::READ).unwrap());
+    let released = || *value.released.lock().unwrap();
+    for node in [&told, &other] {
+        node.show(false).unwrap();
+    }
+    assert_eq!(released(), 1);
+    let again = [&told, &other].map(|node| {
+        node.show(true).unwrap();
+        node.open(Access::READ).unwrap()
+    });
+    assert_eq!(released(), 1);
+    assert_eq!(errno(ended.read_at(0, &mut [0; 8])), Errno::NODEV);
+    assert_eq!(lives.read_at(0, &mut [0; 8]), Ok(1));
+    told.show(true).unwrap();
+    assert_eq!(again[0].read_at(0, &mut [0; 8]), Ok(0));
+}
+
+/// Who hides a file waits for its operations, until somebody shows it again.
+#[test]
+fn a_file_that_is_shown_again_is_not_waited_for() {
+    let tree = Tree::new(Options::default());
+    let (gate, is_in, go) = Gate::new();
+    let node = tree.root().make_file("f", gate).unwrap();
+    let file = node.open(Access::READ).unwrap();
+    let reader = thread::spawn(move || file.read_at(0, &mut [0; 8]));
+    is_in.recv().unwrap();
+    let (hidden, is_hidden) = mpsc::channel();
+    let hider = Arc::clone(&node);
+    thread::spawn(move || hidden.send(hider.show(false)).unwrap());
+    while node.is_active() {
+        thread::yield_now();
+    }
+    assert!(still_empty(&is_hidden));
+    node.show(true).unwrap();
+    let ended = is_hidden.recv_timeout(std::time::Duration::from_secs(60));
+    assert_eq!(ended, Ok(Ok(())), "while the operation is still in flight");
+    go.send(()).unwrap();
+    assert_eq!(reader.join().unwrap(), Ok(1));
 }
 
 /// Hiding twice hides once, and a hidden node can be removed.
@@ -307,6 +363,21 @@ fn a_worker_thread_delivers_by_itself() {
     drop(tree);
     assert_eq!(inotify.read(&mut buffer), Ok(16));
     assert_eq!(inotify.watches(), 0);
+}
+
+/// The worker holds what the tree holds, and is over when the tree is.
+#[test]
+fn nothing_of_a_tree_with_a_worker_is_left() {
+    struct Calls;
+    impl kernfs::SystemCalls for Calls {}
+    for _ in 0..20 {
+        let calls = Arc::new(Calls);
+        let system_calls: Option<Arc<dyn kernfs::SystemCalls>> = Some(calls.clone());
+        let tree = Tree::new(Options { worker: true, system_calls, ..Options::default() });
+        tree.root().make_file("f", empty()).unwrap().notify();
+        drop(tree);
+        assert_eq!(Arc::strong_count(&calls), 1);
+    }
 }
 
 /// Dropping a tree removes everything in it, and says so.

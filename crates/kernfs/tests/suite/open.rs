@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
-use kernfs::{Access, Listener, Node, Options, Ready, Tree};
+use kernfs::{Access, Attribute, Listener, Node, Options, Permissions, Ready, SystemCalls, Tree};
+use rustix::io::Errno;
+
+use crate::hierarchy::{Value, errno};
 
 #[test]
 fn a_first_read_in_the_middle_computes_the_content() {
@@ -62,6 +65,60 @@ fn a_listener_is_told_what_mounts_are_told() {
     file.notify();
     file.notify();
     dir.remove();
-    tree.drain();
+    assert_eq!(tree.drain(), 2, "nodes");
     assert_eq!(*heard.0.lock().unwrap(), ["modified f", "removed f", "removed d"]);
+}
+
+#[test]
+fn each_listener_is_told_for_as_long_as_it_lives() {
+    let tree = Tree::new(Options::default());
+    let node = tree.root().make_file("f", Arc::new(Vec::new)).unwrap();
+    let [one, gone, other] = [(); 3].map(|()| Arc::new(Heard::default()));
+    let listen = |heard: &Arc<Heard>| tree.listen(Arc::downgrade(heard) as Weak<dyn Listener>);
+    [&one, &gone].into_iter().for_each(listen);
+    drop(gone);
+    listen(&other);
+    node.notify();
+    tree.drain();
+    for heard in [&one, &other] {
+        assert_eq!(*heard.0.lock().unwrap(), ["modified f"]);
+    }
+}
+
+/// An attribute that says no more than it must: `kernfs_ops` without `seq_show` and `write`.
+#[test]
+fn an_attribute_without_content_is_einval() {
+    struct Bare;
+    impl Attribute for Bare {}
+    let tree = Tree::new(Options::default());
+    let node = tree.root().make_file("f", Arc::new(Bare)).unwrap();
+    let file = node.open(Access::READ | Access::WRITE).unwrap();
+    assert_eq!(errno(file.read_at(0, &mut [0; 8])), Errno::INVAL);
+    assert_eq!(errno(file.write(b"1")), Errno::INVAL);
+    assert_eq!(node.permissions(), Permissions { mode: 0o644, uid: 0, gid: 0 });
+}
+
+#[test]
+fn to_drop_an_open_file_closes_it() {
+    let tree = Tree::new(Options::default());
+    let value = Arc::new(Value::default());
+    let node = tree.root().make_file("f", value.clone()).unwrap();
+    drop(node.open(Access::READ).unwrap());
+    assert_eq!(*value.released.lock().unwrap(), 1);
+}
+
+/// Another mount's server makes directories by what the tree has for it.
+#[test]
+fn a_tree_hands_out_its_system_calls() {
+    struct Making;
+    impl SystemCalls for Making {
+        fn mkdir(&self, parent: &Arc<Node>, name: &[u8]) -> Result<(), Errno> {
+            parent.make_dir(name).map(drop).map_err(|error| error.errno())
+        }
+    }
+    assert!(Tree::new(Options::default()).system_calls().is_none());
+    let system_calls: Option<Arc<dyn SystemCalls>> = Some(Arc::new(Making));
+    let tree = Tree::new(Options { system_calls, ..Options::default() });
+    tree.system_calls().unwrap().mkdir(tree.root(), b"d").unwrap();
+    assert!(tree.root().child("d").is_some());
 }

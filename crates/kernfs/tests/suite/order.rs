@@ -1,11 +1,14 @@
 //! The order of a removal: children before their directory, that before what
 //! the parent hears; by every way in, on every profile.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
 
 use fsnotify::{
     fanotify::{Fanotify, InitFlags, MarkFlags},
-    inotify::WatchMask,
+    inotify::{self, Inotify, WatchMask},
 };
 use kernfs::{Access, Attribute, Listener, Node, Operation, Profile};
 use rustix::io::Errno;
@@ -223,4 +226,82 @@ fn a_write_that_removes_its_file_does_not_follow_the_end() {
     let open = world.mount.open("/g/suicide", Access::WRITE).unwrap();
     open.write(b"1").unwrap();
     assert!(world.told().is_empty());
+}
+
+/// `shrink_dcache_parent` goes by the children's list, which has the youngest first: what was looked
+/// up last is told first, whatever its name.
+#[test]
+fn on_linux_the_file_looked_up_last_is_told_first() {
+    let [one, other] = ["cgroup.events", "memory.events"];
+    for [first, last] in [[one, other], [other, one]] {
+        let world = Hierarchy::new(Profile::Linux71);
+        for file in [first, last] {
+            world.watch(file, &format!("/g/{file}"), WatchMask::DELETE_SELF);
+        }
+        world.mount.rmdir("/g").unwrap();
+        let expected = [last, first].map(|f| [format!("{f} DELETE_SELF"), format!("{f} IGNORED")]);
+        assert_eq!(world.told(), expected.concat());
+    }
+}
+
+/// What is pending when a directory goes is told by `rmdir` up to the directory's own removal on
+/// `Announced`, and left to the worker on Linux.
+#[test]
+fn rmdir_tells_what_was_pending_before_the_removal_and_no_more() {
+    /// A directory goes, and then something else changes.
+    struct Meanwhile(Arc<Mutex<Option<Arc<Node>>>>);
+    impl kernfs::SystemCalls for Meanwhile {
+        fn rmdir(&self, node: &Arc<Node>) -> Result<(), Errno> {
+            node.remove();
+            self.0.lock().unwrap().take().unwrap().notify();
+            Ok(())
+        }
+    }
+    for profile in ALL {
+        let changes = Arc::new(Mutex::new(None));
+        let calls = Some(Arc::new(Meanwhile(Arc::clone(&changes))) as _);
+        let options = kernfs::Options { profile, system_calls: calls, ..Default::default() };
+        let tree = kernfs::Tree::new(options);
+        let [before, after] = ["before", "after"]
+            .map(|name| tree.root().make_file(name, Arc::new(Vec::new)).unwrap());
+        tree.root().make_dir("d").unwrap();
+        *changes.lock().unwrap() = Some(after);
+        before.notify();
+        tree.mount().rmdir("/d").unwrap();
+        let told_at_once = profile == Profile::Announced;
+        assert_eq!(tree.pending(), if told_at_once { 1 } else { 2 }, "{profile:?}");
+        tree.drain();
+    }
+}
+
+/// The parent hears of a directory when all that another thread found gone in it is told, also if
+/// somebody holds the directory's dentry, so that its own end is not told now.
+#[test]
+fn rmdir_waits_for_what_another_thread_announces() {
+    let world = Hierarchy::new(Profile::Linux71);
+    let blocked = Inotify::new(&world.account, inotify::InitFlags::NONBLOCK).unwrap();
+    world.mount.watch(&blocked, "/g/memory.events", WatchMask::DELETE_SELF).unwrap();
+    world.watch("P", "/", WatchMask::DELETE);
+    let _held = world.mount.pin("/g").unwrap();
+    let (entered, is_in) = mpsc::channel();
+    let (go, leave) = mpsc::channel();
+    let leave = Mutex::new(leave);
+    blocked.on_ready(move || {
+        entered.send(()).unwrap();
+        leave.lock().unwrap().recv().unwrap();
+    });
+    world.disable_controller();
+    let mount = &world.mount;
+    let waits = thread::scope(|scope| {
+        scope.spawn(|| assert!(mount.lookup("/g/memory.events").is_err()));
+        is_in.recv().unwrap();
+        let (removed, is_removed) = mpsc::channel();
+        // Sent to nobody if it came too early.
+        scope.spawn(move || drop(removed.send(mount.rmdir("/g"))));
+        let waits = crate::life::still_empty(&is_removed);
+        go.send(()).unwrap();
+        waits && is_removed.recv().unwrap().is_ok()
+    });
+    assert!(waits);
+    assert_eq!(world.told(), [OF_G]);
 }

@@ -151,3 +151,16 @@ fn a_change_while_the_content_is_made_is_not_missed() {
     file.read_at(0, &mut [0; 8]).unwrap();
     assert_eq!(file.poll(), URGENT);
 }
+
+/// Nothing happens: it ends when its time is over.
+#[test]
+fn a_poll_sleeps_no_longer_than_it_may() {
+    for profile in ALL {
+        let world = Hierarchy::new(profile);
+        let file = world.mount.open("/g/cgroup.events", Access::READ).unwrap();
+        file.read().unwrap();
+        for limit in [Duration::ZERO, Duration::from_millis(2)] {
+            assert_eq!(file.wait(limit), CALM, "{profile:?}");
+        }
+    }
+}

@@ -328,7 +328,7 @@ impl Both {
     }
 
     fn compare(&mut self, step: &Step) {
-        let expected = std::mem::take(&mut self.model.told);
+        let expected = self.model.take_told();
         assert_eq!(self.told(), expected, "after {step:?}");
         let cached = self.world.mount.cached();
         let dentries = self.model.dentries.iter().filter(|dentry| !dentry.dead).count();

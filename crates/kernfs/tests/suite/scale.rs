@@ -97,6 +97,34 @@ fn a_chain_deeper_than_the_stack_is_removed_and_dropped() {
     assert!(top.upgrade().is_none());
 }
 
+/// Nor with one when a removal ends in its middle: an attribute panics.
+#[test]
+fn a_chain_whose_removal_panicked_is_dropped() {
+    struct Bad;
+    impl Attribute for Bad {
+        fn has_release(&self) -> bool {
+            true
+        }
+
+        fn release(&self, _: &Node) {
+            panic!("on purpose");
+        }
+    }
+    let tree = Tree::new(Options::default());
+    // It is drained before the chain, and held beyond the test.
+    let bad = tree.root().make_file("bad", Arc::new(Bad)).unwrap();
+    std::mem::forget(bad.open(Access::READ).unwrap());
+    let mut chain = tree.root().make_dir("d").unwrap();
+    let top = Arc::downgrade(&chain);
+    for _ in 0..200_000 {
+        chain = chain.make_dir("d").unwrap();
+    }
+    drop(chain);
+    let end = std::panic::AssertUnwindSafe(|| drop(tree));
+    assert!(std::panic::catch_unwind(end).is_err());
+    assert!(top.upgrade().is_none());
+}
+
 /// Many threads notify while a worker delivers and a reader reads: each file's
 /// last change is told, and after the last of all, nothing is pending.
 #[test]

@@ -121,6 +121,22 @@ fn trap_4_a_disabled_controller_is_announced_by_a_later_rmdir() {
     assert_eq!(world.told(), F_GONE);
 }
 
+/// Trap 4: a file that was said to be gone and is held to the end takes the directory it was in with
+/// it, if that went meanwhile (`__dentry_kill`).
+#[test]
+fn trap_4_the_last_file_of_a_removed_directory_is_announced_with_it() {
+    let world = f_only(Profile::Linux71);
+    world.watch("D", "/g", WatchMask::DELETE_SELF);
+    let file = world.mount.open("/g/memory.events", Access::READ).unwrap();
+    world.disable_controller();
+    assert!(world.mount.lookup("/g/memory.events").is_err());
+    world.mount.rmdir("/g").unwrap();
+    assert!(world.told().is_empty(), "both are held");
+    drop(file);
+    assert_eq!(world.told(), [F_GONE.as_slice(), &["D DELETE_SELF", "D IGNORED"]].concat());
+    assert_eq!(world.mount.cached().dentries, 1);
+}
+
 /// Trap 6 (B2): a change that a rate limit holds back is lost with the file.
 #[test]
 fn trap_6_a_change_held_back_is_lost_with_the_file_except_on_announced() {

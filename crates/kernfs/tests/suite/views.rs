@@ -6,7 +6,7 @@ use fsnotify::inotify::WatchMask;
 use kernfs::{Access, Options, Profile, SystemCalls, Tree};
 use rustix::io::Errno;
 
-use crate::hierarchy::{ALL, Hierarchy, errno};
+use crate::hierarchy::{ALL, FILES, Hierarchy, errno};
 
 /// 2.1: each super block has its own inodes; the worker serves all of them.
 #[test]
@@ -37,6 +37,36 @@ fn unmounting_tells_every_watch_and_leaves_nothing() {
     let unmount = fsnotify::Mask::UNMOUNT | fsnotify::Mask::ISDIR;
     assert_eq!(told, [unmount, fsnotify::Mask::IN_IGNORED]);
     assert_eq!(world.account.marks(), 0);
+}
+
+/// Of two mounts one goes; the other is still told.
+#[test]
+fn unmounting_is_none_of_another_mounts() {
+    for profile in ALL {
+        let world = Hierarchy::new(profile);
+        world.watch("F", "/g/memory.events", WatchMask::MODIFY);
+        drop(world.tree.mount());
+        world.node("/g/memory.events").notify();
+        assert_eq!(world.told(), ["F MODIFY"], "{profile:?}");
+    }
+}
+
+/// What is cached, and how much of it nobody holds.
+#[test]
+fn a_mount_counts_what_it_has_cached() {
+    let world = Hierarchy::new(Profile::Linux71);
+    let cached = || {
+        let cached = world.mount.cached();
+        (cached.inodes, cached.dentries, cached.unused)
+    };
+    world.mount.reclaim();
+    assert_eq!(cached(), (1, 1, 0), "the root");
+    let pins = FILES.map(|file| world.mount.pin(format!("/g/{file}")).unwrap());
+    assert_eq!(cached(), (5, 5, 0));
+    drop(pins);
+    assert_eq!(cached(), (5, 5, 3), "the directory is held by what is in it");
+    world.mount.reclaim();
+    assert_eq!(cached(), (1, 1, 0));
 }
 
 /// path_resolution(7).
@@ -93,26 +123,75 @@ fn mkdir_and_rmdir_refuse_as_linux_does() {
     assert_eq!(errno(world.mount.rmdir("/g")), Errno::BUSY);
 }
 
-/// 2.5: events of a rename come from the system call.
-#[test]
-fn a_rename_by_system_call_is_told_in_pairs() {
-    struct Moving;
-    impl SystemCalls for Moving {
-        fn rename(
-            &self,
-            node: &Arc<kernfs::Node>,
-            to: &Arc<kernfs::Node>,
-            name: &[u8],
-        ) -> Result<(), Errno> {
-            node.rename(to, name).map_err(|error| error.errno())
-        }
+/// The only system call there is.
+struct Moving;
+
+impl SystemCalls for Moving {
+    fn rename(
+        &self,
+        node: &Arc<kernfs::Node>,
+        to: &Arc<kernfs::Node>,
+        name: &[u8],
+    ) -> Result<(), Errno> {
+        node.rename(to, name).map_err(|error| error.errno())
     }
+}
+
+/// A tree of `/a/f` and `/b` in which files can be moved.
+fn movable(content: &'static [u8]) -> Tree {
     let system_calls = Some(Arc::new(Moving) as _);
     let tree = Tree::new(Options { system_calls, ..Options::default() });
     for dir in ["a", "b"] {
         tree.root().make_dir(dir).unwrap();
     }
-    tree.root().child("a").unwrap().make_file("f", Arc::new(Vec::new)).unwrap();
+    let content = Arc::new(move || content.to_vec());
+    tree.root().child("a").unwrap().make_file("f", content).unwrap();
+    tree
+}
+
+/// Those that a tree's `SystemCalls` leave out.
+#[test]
+fn system_calls_that_were_left_out_are_eperm() {
+    let tree = movable(b"");
+    let mount = tree.mount();
+    assert_eq!(errno(mount.mkdir("/x")), Errno::PERM);
+    assert_eq!(errno(mount.rmdir("/a")), Errno::PERM);
+}
+
+/// `d_move`: who has the file open goes with it, and nothing is held that was not before.
+#[test]
+fn an_open_file_is_moved_with_its_name() {
+    let tree = movable(b"content");
+    let mount = tree.mount();
+    let account = fsnotify::Account::new(fsnotify::Limits::default());
+    let flags = fsnotify::inotify::InitFlags::NONBLOCK;
+    let inotify = fsnotify::inotify::Inotify::new(&account, flags).unwrap();
+    let file = mount.open("/a/f", Access::READ).unwrap();
+    let mut cookies = Vec::new();
+    for (dir, from, to) in [("/b", "/a/f", "/b/g"), ("/a", "/b/g", "/a/h")] {
+        let wd = mount.watch(&inotify, dir, WatchMask::MOVED_TO | WatchMask::ACCESS).unwrap();
+        mount.rename(from, to).unwrap();
+        file.read_at(0, &mut [0; 8]).unwrap();
+        let mut buffer = [0; 256];
+        let read = inotify.read(&mut buffer).unwrap();
+        let told: Vec<_> = fsnotify::inotify::records(&buffer[..read]).collect();
+        let name = Some(&to.as_bytes()[3..]);
+        assert_eq!((told[0].wd, told[0].name), (wd, name));
+        assert_eq!((told[1].wd, told[1].name), (wd, name), "read under its new name");
+        cookies.push(told[0].cookie);
+        inotify.rm_watch(wd).unwrap();
+        inotify.read(&mut buffer).unwrap();
+    }
+    assert_ne!(cookies[0], cookies[1], "each move has its own");
+    drop(file);
+    mount.reclaim();
+    assert_eq!(mount.cached().dentries, 1);
+}
+
+/// 2.5: events of a rename come from the system call.
+#[test]
+fn a_rename_by_system_call_is_told_in_pairs() {
+    let tree = movable(b"");
     let mount = tree.mount();
     let account = fsnotify::Account::new(fsnotify::Limits::default());
     let flags = fsnotify::inotify::InitFlags::NONBLOCK;
@@ -147,7 +226,7 @@ fn a_listing_caches_nothing() {
         let entries = pin.entries().unwrap();
         assert_eq!(world.mount.cached(), before, "{profile:?}");
         let names: Vec<_> = entries.iter().map(|entry| (&*entry.name, entry.is_dir)).collect();
-        let files = crate::hierarchy::FILES.map(|name| (name.as_bytes(), false));
+        let files = FILES.map(|name| (name.as_bytes(), false));
         assert_eq!(names, [&files[..1], &[(b"child".as_slice(), true)], &files[1..]].concat());
         assert_eq!(entries[1].ino, world.node("/g/child").id());
         assert_eq!(pin.subdirectories(), 1);

@@ -49,6 +49,9 @@ fn users_have_so_much_room() {
         node.set_xattr(&[b"user.", [b'n'; 251].as_slice()].concat(), b"", SetXattr::Either),
         Errno::RANGE,
     );
+    let longest = [b"user.", [b'n'; 250].as_slice()].concat();
+    node.set_xattr(&longest, b"", SetXattr::Either).unwrap();
+    node.remove_xattr(&longest).unwrap();
     for name in [b"user.a", b"user.b"] {
         node.set_xattr(name, &[0; 65536], SetXattr::Either).unwrap();
     }

@@ -148,55 +148,6 @@ fn directories_and_children_are_told_if_asked_for() {
     }
 }
 
-/// 3.2: an ignore mask of one mark silences the group; a modification clears
-/// it, unless it is to survive.
-#[test]
-fn ignore_masks() {
-    for (flags, cleared) in [
-        (MarkFlags::IGNORED_MASK, true),
-        (MarkFlags::IGNORED_MASK | MarkFlags::IGNORED_SURV_MODIFY, false),
-        (MarkFlags::IGNORE, true),
-        (MarkFlags::IGNORE | MarkFlags::IGNORED_SURV_MODIFY, false),
-    ] {
-        let world = World::new();
-        let (group, other) = (world.group(FID), world.group(FID));
-        for group in [&group, &other] {
-            mark(group, WHOLE, Mask::MODIFY | Mask::OPEN, &world.whole).unwrap();
-        }
-        mark(&group, MarkFlags::ADD | flags, Mask::OPEN | Mask::MODIFY, &world.file).unwrap();
-        notify(&world.on_file(Mask::OPEN));
-        assert!(told(&group).is_empty(), "{flags:?}");
-        assert_eq!(told(&other).len(), 1, "only that group");
-        notify(&world.on_file(Mask::MODIFY));
-        notify(&world.on_file(Mask::OPEN));
-        assert_eq!(told(&group).len(), usize::from(cleared), "{flags:?}");
-    }
-}
-
-/// FAN_MARK_IGNORE says itself whether it covers directories and children;
-/// the older call covers directories always, and children if watched.
-#[test]
-fn ignore_masks_of_directories() {
-    let survive = MarkFlags::ADD | MarkFlags::IGNORED_SURV_MODIFY;
-    let on_child = Mask::EVENT_ON_CHILD;
-    for (flags, ignored, own, child) in [
-        (MarkFlags::IGNORED_MASK, Mask::OPEN, true, false),
-        (MarkFlags::IGNORE, Mask::OPEN, false, false),
-        (MarkFlags::IGNORE, Mask::OPEN | Mask::ISDIR, true, false),
-        (MarkFlags::IGNORE, Mask::OPEN | on_child, false, true),
-        (MarkFlags::IGNORE, Mask::OPEN | on_child | Mask::ISDIR, true, true),
-    ] {
-        let world = World::new();
-        let group = world.group(FID);
-        mark(&group, WHOLE, Mask::OPEN | Mask::ISDIR, &world.whole).unwrap();
-        mark(&group, survive | flags, ignored, &world.dir).unwrap();
-        notify(&world.on_dir(Mask::OPEN));
-        assert_eq!(told(&group).is_empty(), own, "{flags:?} {ignored:?}: itself");
-        notify(&world.on_file(Mask::OPEN));
-        assert_eq!(told(&group).is_empty(), child, "{flags:?} {ignored:?}: a child");
-    }
-}
-
 /// v5.19: an evictable mark does not hold its inode, and cannot replace one
 /// that does; the other way round it can.
 #[test]
@@ -318,4 +269,70 @@ fn a_super_block_mark_is_one_of_a_super_block() {
         let refused = mark(&group, flags, Mask::MODIFY, object).unwrap_err();
         assert_eq!(refused.errno(), Errno::INVAL);
     }
+}
+
+/// `fanotify_mark_add_to_mask`: what is asked for again is not taken away.
+#[test]
+fn to_ask_again_takes_nothing_away() {
+    let world = World::new();
+    let group = world.group(FID);
+    for mask in [Mask::MODIFY, Mask::MODIFY | Mask::OPEN] {
+        add(&group, mask, &world.file);
+        notify(&world.on_file(Mask::MODIFY));
+        assert_eq!(told(&group), ["MODIFY 7 F2"]);
+    }
+}
+
+/// A remark without an event keeps no mark, where it says nothing: of a file,
+/// and in the older ignore mask.
+#[test]
+fn a_mark_of_which_idle_remarks_are_left_goes() {
+    let (on_child, both) = (Mask::EVENT_ON_CHILD, Mask::EVENT_ON_CHILD | Mask::ISDIR);
+    let none = MarkFlags::empty();
+    let world = World::new();
+    for (kind, object, remarks, stays) in [
+        (none, &world.file, on_child, false),
+        (none, &world.dir, on_child, true),
+        (MarkFlags::IGNORED_MASK, &world.dir, both, false),
+        (MarkFlags::IGNORED_MASK, &world.file, both, false),
+    ] {
+        let group = world.group(FID);
+        mark(&group, MarkFlags::ADD | kind, Mask::OPEN | remarks, object).unwrap();
+        mark(&group, MarkFlags::REMOVE | kind, Mask::OPEN, object).unwrap();
+        assert_eq!(group.marks(), usize::from(stays), "{kind:?} {remarks:?}");
+    }
+}
+
+/// `fanotify_may_update_existing_mark`: what a mark promised, it keeps.
+#[test]
+fn a_stronger_mark_is_not_replaced_by_a_weaker_one() {
+    let survive = MarkFlags::IGNORED_SURV_MODIFY;
+    for (first, then) in [
+        (MarkFlags::empty(), MarkFlags::EVICTABLE),
+        (MarkFlags::IGNORE | survive, MarkFlags::IGNORED_MASK),
+        (MarkFlags::IGNORE | survive, MarkFlags::IGNORED_MASK | survive),
+        (MarkFlags::IGNORE | survive, MarkFlags::IGNORE),
+    ] {
+        let world = World::new();
+        let group = world.group(FID);
+        mark(&group, MarkFlags::ADD | first, Mask::OPEN, &world.file).unwrap();
+        let refused = mark(&group, MarkFlags::ADD | then, Mask::OPEN, &world.file);
+        assert_eq!(refused, Err(Error::MarkIsStronger), "{first:?}, {then:?}");
+        mark(&group, MarkFlags::ADD | first, Mask::OPEN, &world.file).unwrap();
+    }
+}
+
+/// A mark that goes while an event is told hears nothing of it.
+#[test]
+fn a_mark_removed_while_an_event_is_told_hears_nothing_of_it() {
+    let world = World::new();
+    // Groups are served in the order in which they were made.
+    let (first, second) = (world.group(FID), Arc::new(world.group(FID)));
+    add(&first, Mask::MODIFY, &world.file);
+    add(&second, Mask::MODIFY, &world.file);
+    let (other, file) = (Arc::clone(&second), Arc::clone(&world.file));
+    first.on_ready(move || mark(&other, MarkFlags::REMOVE, Mask::MODIFY, &file).unwrap());
+    notify(&world.on_file(Mask::MODIFY));
+    assert_eq!(told(&first).len(), 1);
+    assert!(told(&second).is_empty());
 }

@@ -269,6 +269,33 @@ fn malformed_records_end_the_decoding() {
     }
 }
 
+/// fanotify(7), `vers` and `metadata_len`: of another version nothing is known;
+/// a newer kernel's metadata may be longer, and what is known of it is read.
+#[test]
+fn records_of_the_known_version_are_read_whatever_their_metadata_is_followed_by() {
+    let record = |version: u8, metadata: u16| {
+        let mut bytes = vec![0; 32];
+        bytes[..4].copy_from_slice(&32_u32.to_ne_bytes());
+        bytes[4] = version;
+        bytes[6..8].copy_from_slice(&metadata.to_ne_bytes());
+        bytes[8] = 2;
+        bytes
+    };
+    let masks =
+        |bytes: &[u8]| records(bytes).map(|record| record.metadata.mask).collect::<Vec<_>>();
+    for (version, metadata, known) in [
+        (3, 24, true),
+        (3, 32, true),
+        (3, 33, false),
+        (3, 23, false),
+        (2, 24, false),
+        (4, 32, false),
+    ] {
+        let expected: &[Mask] = if known { &[Mask::MODIFY] } else { &[] };
+        assert_eq!(masks(&record(version, metadata)), expected, "{version} {metadata}");
+    }
+}
+
 /// "fanotify: report names longer than NAME_MAX" (7.3.4). A name that no record
 /// has room for is lost, and the queue says so.
 #[test]
@@ -319,5 +346,9 @@ fn readable_bytes_are_what_a_read_gives() {
     notify(&world.entry(Mask::DELETE, b"name", Some(2)));
     notify(&world.on_file(Mask::MODIFY));
     let said = group.readable_bytes();
-    assert_eq!(group.read(&mut [0; 4096]), Ok(said));
+    let first = group.read(&mut vec![0; said - 1]).unwrap();
+    let rest = group.readable_bytes();
+    assert_eq!(first + rest, said);
+    assert_eq!(group.read(&mut [0; 4096]), Ok(rest));
+    assert_eq!(group.readable_bytes(), 0);
 }

@@ -51,7 +51,9 @@ pub(super) struct Model {
     /// Nodes with something to tell, in the order it came up.
     pending: Vec<usize>,
     /// What was told since it was last taken.
-    pub(super) told: BTreeMap<Who, Vec<String>>,
+    told: BTreeMap<Who, Vec<String>>,
+    /// The last record of each group's queue.
+    tails: BTreeMap<usize, (i32, String)>,
 }
 
 impl Model {
@@ -67,6 +69,7 @@ impl Model {
             marked: false,
             pending: Vec::new(),
             told: BTreeMap::new(),
+            tails: BTreeMap::new(),
         };
         model.add("", 0, true);
         model
@@ -98,11 +101,19 @@ impl Model {
     fn tell(&mut self, node: usize, event: &str) {
         for watch in self.watches.iter().filter(|watch| watch.node == node) {
             let told = self.told.entry(Who::Watch(watch.group, watch.wd)).or_default();
-            // Equal neighbours merge.
-            if told.last().is_none_or(|last| last != event || event == "IGNORED") {
+            // Equal neighbours in the queue, which all watches of a group share, merge.
+            let record = (watch.wd, event.to_owned());
+            if self.tails.get(&watch.group) != Some(&record) || event == "IGNORED" {
                 told.push(event.to_owned());
+                self.tails.insert(watch.group, record);
             }
         }
+    }
+
+    /// The queues are read empty.
+    pub(super) fn take_told(&mut self) -> BTreeMap<Who, Vec<String>> {
+        self.tails.clear();
+        std::mem::take(&mut self.told)
     }
 
     fn tell_mount(&mut self, event: String) {
@@ -304,6 +315,7 @@ impl Model {
     pub(super) fn replace_group(&mut self, group: usize) {
         self.watches.retain(|watch| watch.group != group);
         self.last_wd[group] = 0;
+        self.tails.remove(&group);
         self.told.retain(|who, _| !matches!(who, Who::Watch(other, _) if *other == group));
     }
 }
