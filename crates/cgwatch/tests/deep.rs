@@ -126,7 +126,8 @@ fn a_deep_tree_is_walked_step_by_step() {
                     take(&mut watcher, Some(Duration::from_secs(1)), &mut emitted);
                 }
             }
-            if strategy != Strategy::Sweep {
+            // A record of fanotify has no room for such names, and a sweep does not see all that lives.
+            if strategy == Strategy::Inotify {
                 assert_eq!(
                     (emitted.appeared.len(), emitted.removed.len()),
                     (1 + DEPTH, DEPTH),
