@@ -88,3 +88,34 @@ impl SystemCalls for NextStep {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kernfs::Tree;
+
+    use super::*;
+
+    #[test]
+    fn no_step_is_let_through_but_the_next_one() {
+        let tree = Tree::new(kernfs::Options::default());
+        let root = tree.root();
+        let [other, gone] = ["other", "gone"].map(|name| root.make_dir(name).unwrap());
+        let next = NextStep::default();
+        let make = {
+            let root = Arc::clone(root);
+            move || root.make_dir("a").map(drop).map_err(|error| error.errno())
+        };
+        next.set(Step::Birth(Box::new(make), Arc::clone(root), b"a".as_slice().into()));
+        assert_eq!(next.mkdir(root, b"b"), Err(Errno::ROFS));
+        assert_eq!(next.mkdir(&other, b"a"), Err(Errno::ROFS));
+        assert_eq!(next.rmdir(&gone), Err(Errno::ROFS));
+        assert_eq!(next.mkdir(root, b"a"), Ok(()));
+        assert!(root.child("a").is_some());
+        assert_eq!(next.mkdir(root, b"a"), Err(Errno::ROFS));
+        next.set(Step::Death(Arc::clone(&gone)));
+        assert_eq!(next.rmdir(&other), Err(Errno::ROFS));
+        assert_eq!(next.mkdir(root, b"b"), Err(Errno::ROFS));
+        assert_eq!(next.rmdir(&gone), Ok(()));
+        assert!(root.child("gone").is_none() && root.child("other").is_some());
+    }
+}

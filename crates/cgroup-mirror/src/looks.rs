@@ -89,6 +89,8 @@ mod tests {
         assert!(!looks.written(1, now) && looks.rested(now).is_empty());
         let due = looks.due(now).unwrap();
         assert!(due > now);
+        // At that very time it has rested.
+        assert!(looks.written(1, due));
         assert_eq!(looks.rested(due), [1]);
     }
 

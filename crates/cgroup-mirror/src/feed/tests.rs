@@ -51,7 +51,10 @@ impl Shown {
         self.mirror.tree().drain();
         let mut buffer = [0; 4096];
         let read = self.inotify.read(&mut buffer).unwrap_or(0);
-        buffer[..read].chunks(16).map(|e| i32::from_ne_bytes(e[..4].try_into().unwrap())).collect()
+        let word =
+            |event: &[u8], at: usize| u32::from_ne_bytes(event[at..][..4].try_into().unwrap());
+        let modifies = |event: &&[u8]| word(event, 4) & WatchMask::MODIFY.bits() != 0;
+        buffer[..read].chunks(16).filter(modifies).map(|e| word(e, 0).cast_signed()).collect()
     }
 
     /// As the monitor names it.
@@ -60,6 +63,17 @@ impl Shown {
         let (n, life) = self.mirror.feed.lives.iter().find(is_it).unwrap();
         let path = CgroupPath::new(format!("/{name}").as_bytes());
         Cgroup { n: *n, id: Some(life.node.id()), root_id: self.mirror.feed.root.id(), path }
+    }
+
+    fn top(&self) -> Cgroup {
+        let root = &self.mirror.feed.root;
+        let is_it = |(_, life): &(&u64, &Life)| Arc::ptr_eq(&life.node, root);
+        let (n, _) = self.mirror.feed.lives.iter().find(is_it).unwrap();
+        Cgroup { n: *n, id: Some(root.id()), root_id: root.id(), path: CgroupPath::new(b"/") }
+    }
+
+    fn touch(&mut self, cgroup: &Cgroup, file: &str) {
+        self.take(EventKind::Touched { cgroup: cgroup.clone(), file: file.into() });
     }
 
     fn take(&mut self, kind: EventKind) {
@@ -180,15 +194,69 @@ fn nested_cgroups_are_shown_where_they_are() {
 }
 
 #[test]
-fn another_type_may_have_other_files() {
-    let Some(mut shown) = Shown::new("type", &["a"]) else { return };
-    let kept = shown.mount.list("/a").unwrap().len();
-    let life = &shown.mirror.feed.lives[&shown.cgroup("a").n];
-    life.node.child("cgroup.freeze").unwrap().remove();
-    assert_eq!(shown.mount.list("/a").unwrap().len(), kept - 1);
-    let cgroup = shown.cgroup("a");
-    shown.take(EventKind::Touched { cgroup, file: "cgroup.type".into() });
-    assert_eq!(shown.mount.list("/a").unwrap().len(), kept, "it was not looked which there are");
+fn which_files_there_are_is_looked_up_when_they_may_be_others() {
+    let Some(mut shown) = Shown::new("files", &["a"]) else { return };
+    let all = shown.mount.list("/a").unwrap().len();
+    let (top, cgroup) = (shown.top(), shown.cgroup("a"));
+    let files = Values::default();
+    for kind in [
+        EventKind::Touched { cgroup: cgroup.clone(), file: "cgroup.type".into() },
+        EventKind::FileAdded { cgroup: cgroup.clone(), files },
+        EventKind::Touched { cgroup: top, file: "cgroup.subtree_control".into() },
+    ] {
+        let life = &shown.mirror.feed.lives[&cgroup.n];
+        life.node.child("cgroup.freeze").unwrap().remove();
+        assert_eq!(shown.mount.list("/a").unwrap().len(), all - 1);
+        shown.take(kind.clone());
+        assert_eq!(shown.mount.list("/a").unwrap().len(), all, "after {kind:?}");
+    }
+}
+
+#[test]
+fn who_was_ever_inhabited_may_have_counted() {
+    let unknown = || vec![(EVENTS.into(), None)];
+    let Some(mut shown) = Shown::new("inhabited", &["a", "b", "c"]) else { return };
+    let watches = ["/a", "/b", "/c"].map(|path| shown.watch(&format!("{path}/{EVENTS}")));
+    let [a, b, c] = ["a", "b", "c"].map(|name| shown.cgroup(name));
+    // Someone came and went, and of that only this is known.
+    shown.touch(&a, EVENTS);
+    for populated in [1, 0] {
+        shown.take(EventKind::Changed {
+            cgroup: b.clone(),
+            file: EVENTS.into(),
+            old: cgwatch::Values::default(),
+            new: cgwatch::Values(vec![("populated".into(), populated)]),
+            delta: cgwatch::Values::default(),
+            own: None,
+            late: cgwatch::Values::default(),
+        });
+    }
+    // Another file's says nothing of that.
+    shown.touch(&c, "cgroup.freeze");
+    shown.modified();
+    for cgroup in [a, b, c] {
+        let unseen = Unseen { files: unknown(), ..Unseen::default() };
+        shown.take(EventKind::FileRemoved { cgroup, file: "memory.events".into(), unseen });
+    }
+    assert_eq!(shown.modified(), watches[..2]);
+}
+
+#[test]
+fn a_removal_is_a_modify_if_something_ended_with_it() {
+    let Some(mut shown) = Shown::new("death", &["a", "b", "c", "d"]) else { return };
+    let [a, b, c, _] =
+        ["/a", "/b", "/c", "/d"].map(|path| shown.watch(&format!("{path}/{EVENTS}")));
+    let n = shown.cgroup("a").n;
+    shown.mirror.feed.lives.get_mut(&n).unwrap().populated = true;
+    shown.remove("a", Unseen::default());
+    assert_eq!(shown.modified(), [a], "it became empty");
+    let files = vec![("memory.events".into(), Some(cgwatch::Values::default()))];
+    shown.remove("b", Unseen { files, ..Unseen::default() });
+    assert_eq!(shown.modified(), [b], "it counted");
+    shown.remove("c", Unseen { unseen_in: Some(n), ..Unseen::default() });
+    assert_eq!(shown.modified(), [c], "it may have counted");
+    shown.remove("d", Unseen::default());
+    assert!(shown.modified().is_empty(), "nothing was left to be said");
 }
 
 #[test]
