@@ -194,13 +194,20 @@ fn ends(wd: i32) -> impl Fn(&[(i32, u32, String)]) -> bool {
 fn it_shows_what_the_host_shows() {
     let Some(top) = Top::new("shows") else { return };
     let id = top.make("a");
-    let shown = Shown::new(&top);
+    let owned = top.path.join("a/cgroup.procs");
+    std::os::unix::fs::chown(owned, Some(65534), Some(65534)).unwrap();
+    let mut shown = Shown::new(&top);
+    // Files of a first newborn are looked at, those of others are as its were.
+    for newborn in ["b", "c"] {
+        let id = top.make(newborn);
+        shown.until(|shown| shown.mount.lookup(format!("/{newborn}")).is_ok_and(|s| s.ino == id));
+    }
     let names = |list: fs::ReadDir| {
         let mut names: Vec<_> = list.map(|e| e.unwrap().file_name().into_encoded_bytes()).collect();
         names.sort();
         names
     };
-    for path in ["", "a"] {
+    for path in ["", "a", "b", "c"] {
         let listed = shown.mount.list(format!("/{path}")).unwrap();
         let host = names(fs::read_dir(top.path.join(path)).unwrap());
         assert_eq!(listed.iter().map(|name| name.to_vec()).collect::<Vec<_>>(), host);

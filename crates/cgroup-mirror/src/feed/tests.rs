@@ -284,3 +284,19 @@ fn what_a_cgroup_counted_itself_is_a_modify_of_the_local_file() {
     modified.sort_unstable();
     assert_eq!(modified, [file, local]);
 }
+
+#[test]
+fn it_looks_again_when_it_is_time_to() {
+    let Some(mut shown) = Shown::new("again", &["a"]) else { return };
+    let all = shown.mount.list("/a").unwrap().len();
+    let life = &shown.mirror.feed.lives[&shown.cgroup("a").n];
+    // As if it had come without a word.
+    life.node.child("cgroup.freeze").unwrap().remove();
+    shown.mirror.feed.look_again_at = Instant::now() + LOOK_AGAIN;
+    shown.mirror.feed.look_again();
+    assert_eq!(shown.mount.list("/a").unwrap().len(), all - 1, "too early");
+    shown.mirror.feed.look_again_at = Instant::now();
+    shown.mirror.feed.look_again();
+    assert_eq!(shown.mount.list("/a").unwrap().len(), all);
+    assert!(shown.mirror.feed.look_again_at > Instant::now(), "and again later");
+}
