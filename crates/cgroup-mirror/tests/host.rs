@@ -194,8 +194,10 @@ fn ends(wd: i32) -> impl Fn(&[(i32, u32, String)]) -> bool {
 fn it_shows_what_the_host_shows() {
     let Some(top) = Top::new("shows") else { return };
     let id = top.make("a");
-    let owned = top.path.join("a/cgroup.procs");
-    std::os::unix::fs::chown(owned, Some(65534), Some(65534)).unwrap();
+    top.make("d");
+    for delegated in ["a/cgroup.procs", "d"] {
+        std::os::unix::fs::chown(top.path.join(delegated), Some(65534), Some(65534)).unwrap();
+    }
     let mut shown = Shown::new(&top);
     // Files of a first newborn are looked at, those of others are as its were.
     for newborn in ["b", "c"] {
@@ -207,7 +209,12 @@ fn it_shows_what_the_host_shows() {
         names.sort();
         names
     };
-    for path in ["", "a", "b", "c"] {
+    // On Linux what a user makes is his.
+    let mut mkdir = Command::new("setpriv");
+    mkdir.args(["--reuid=65534", "--regid=65534", "--clear-groups", "mkdir"]);
+    assert!(mkdir.arg(top.path.join("d/his")).status().unwrap().success());
+    shown.until(|shown| shown.mount.lookup("/d/his").is_ok());
+    for path in ["", "a", "c", "d/his"] {
         let listed = shown.mount.list(format!("/{path}")).unwrap();
         let host = names(fs::read_dir(top.path.join(path)).unwrap());
         assert_eq!(listed.iter().map(|name| name.to_vec()).collect::<Vec<_>>(), host);
