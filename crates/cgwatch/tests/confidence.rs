@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use cgwatch::{
     Confidence, Depth, Event, EventKind, Options, SimWorld, Strategy, Unseen, Watcher,
-    cgroup_sim::{self, Event as Counted, Hierarchy, Profile},
+    cgroup_sim::{self, Event as Counted, Hierarchy, MountOptions, Profile},
 };
 
 const FILE: &str = "memory.events";
@@ -249,40 +249,47 @@ fn what_was_left_over_in_a_file_that_goes_is_told_with_it() {
     }
 }
 
-/// What is late twice, and in two files, before it is told is told in sum, each of its file.
+/// What is late more than once before it is told is told in sum, each of its file, also where two files
+/// have the same keys.
 #[test]
 fn what_is_late_more_than_once_is_told_in_sum() {
+    const FILES: [&str; 3] = ["hugetlb.2MB.events", FILE, "pids.events"];
     for strategy in NOTIFIED {
         let hierarchy = services();
-        hierarchy.write("/cgroup.subtree_control", "+pids").unwrap();
-        hierarchy.write("/services/cgroup.subtree_control", "+pids").unwrap();
-        parent(&hierarchy, "/services/job");
-        hierarchy.write("/services/job/cgroup.subtree_control", "+pids").unwrap();
+        hierarchy.mkdir("/services/job").unwrap();
+        for parent in ["", "/services", "/services/job"] {
+            let control = format!("{parent}/cgroup.subtree_control");
+            hierarchy.write(control, "+memory +pids +hugetlb").unwrap();
+        }
         let leaf = hierarchy.mkdir("/services/job/leaf").unwrap();
-        let mut watcher = watcher(&hierarchy, strategy);
+        let world = SimWorld::new(Arc::clone(&hierarchy));
+        let options = Options::new().strategy(strategy).files(FILES);
+        let mut watcher = Watcher::simulated(world, options).unwrap();
+        watcher.add("/services".as_ref(), Depth::All).unwrap();
         listen(&mut watcher);
         hierarchy.rmdir("/services/job/leaf").unwrap();
         listen(&mut watcher);
         // From here on nobody takes anything.
-        for (memory, pids) in [(1, 10), (2, 20), (4, 40)] {
-            hierarchy.count(leaf, Counted::MemoryHigh, memory).unwrap();
-            hierarchy.count(leaf, Counted::PidsMax, pids).unwrap();
+        for amount in [1, 2, 4] {
+            hierarchy.count(leaf, Counted::HugetlbMax, amount).unwrap();
+            hierarchy.count(leaf, Counted::MemoryHigh, 10 * amount).unwrap();
+            hierarchy.count(leaf, Counted::PidsMax, 100 * amount).unwrap();
             for _ in 0..3 {
                 hierarchy.advance(Duration::from_secs(1));
                 watcher.update().unwrap();
             }
         }
-        let mut late = Vec::new();
+        let mut told = Vec::new();
         for event in listen(&mut watcher) {
-            let EventKind::Changed { cgroup, file, late: its, .. } = event.kind else { continue };
-            let amounts = ["high", "max"].map(|key| its.get(key).unwrap_or(0));
-            if cgroup.path.as_bytes() == b"/job" && amounts != [0, 0] {
-                late.push((file.to_string(), amounts));
+            let EventKind::Changed { cgroup, file, late, .. } = event.kind else { continue };
+            let amount = ["high", "max"].iter().filter_map(|key| late.get(key)).sum::<u64>();
+            if cgroup.path.as_bytes() == b"/job" && amount != 0 {
+                told.push((file.to_string(), amount));
             }
         }
-        late.sort_unstable();
-        let expected = [(FILE.to_owned(), [7, 0]), ("pids.events".to_owned(), [0, 70])];
-        assert_eq!(late, expected, "{strategy:?}");
+        told.sort_unstable();
+        let expected = FILES.into_iter().map(str::to_owned).zip([7, 70, 700]);
+        assert_eq!(told, expected.collect::<Vec<_>>(), "{strategy:?}");
     }
 }
 
@@ -313,6 +320,14 @@ fn of_a_watched_root_that_goes_it_is_said_what_cannot_be_known() {
         assert_eq!(unknown(job), [FILE], "{strategy:?} {job:?}");
         assert!(job.host_oom_kill_at_most.is_some_and(|most| most >= 2), "{job:?}");
         assert_eq!(unknown(below), [FILE], "its parent was gone, too: {below:?}");
+        // Two files of one.
+        hierarchy.mkdir("/both").unwrap();
+        watcher.add("/both".as_ref(), Depth::All).unwrap();
+        hierarchy.rmdir("/both").unwrap();
+        let events = listen(&mut watcher);
+        let told = unseen(&events);
+        let [(_, both)] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(unknown(both), [FILE, "pids.events"], "{strategy:?} {both:?}");
         // One file alone goes, which a sweep finds.
         hierarchy.write("/services/cgroup.subtree_control", "-memory").unwrap();
         hierarchy.write("/cgroup.subtree_control", "-memory").unwrap();
@@ -351,6 +366,24 @@ fn where_a_parent_can_be_asked_nothing_is_unknown() {
             assert!(unseen.is_nothing(), "{strategy:?} {path}: {unseen:?}");
             assert_eq!(unseen.host_oom_kill_at_most, None);
         }
+    }
+}
+
+/// Where the mount has each cgroup count for itself no parent knows what its dead child counted.
+#[test]
+fn where_each_counts_for_itself_it_is_said_that_it_cannot_be_known() {
+    for strategy in NOTIFIED {
+        let hierarchy = services();
+        let memory_localevents = true;
+        hierarchy.remount(MountOptions { memory_localevents, ..hierarchy.mount_options() });
+        hierarchy.mkdir("/services/web").unwrap();
+        let mut watcher = watcher(&hierarchy, strategy);
+        listen(&mut watcher);
+        count_and_go(&hierarchy, "/services/web", 3);
+        let events = listen(&mut watcher);
+        let told = unseen(&events);
+        let [(_, web)] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(unknown(web), [FILE], "{strategy:?} {web:?}");
     }
 }
 
