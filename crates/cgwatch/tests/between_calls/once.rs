@@ -31,57 +31,61 @@ fn lives(events: &[Event]) -> BTreeMap<String, (u32, u32)> {
     lives
 }
 
-/// The first bearer is known and goes; two more come and go, or the last one stays.
+/// The first bearer is known and goes; two more come and go, or the last one stays. If the parent's
+/// controllers were written, whoever bears the name is read meanwhile.
 #[test]
 fn each_bearer_of_a_name_is_told_once() {
-    const MOST: u64 = 22;
-    for (strategy, by_id) in WAYS {
+    for (way, written) in WAYS.into_iter().flat_map(|way| [false, true].map(|w| (way, w))) {
+        let most = if written { 12 } else { 8 };
         for stays in [false, true] {
-            for (first, second, third) in (0..MOST).flat_map(|first| {
-                (first..MOST).flat_map(move |second| {
-                    [second, second + 1, second + 2, second + 5].map(|third| (first, second, third))
-                })
-            }) {
-                let hierarchy = services(Profile::Linux71);
-                hierarchy.mkdir("/services/name").unwrap();
-                let clock = Clock::new();
-                let bearers = Arc::new(Mutex::new((1, 0)));
-                let told = Arc::clone(&bearers);
-                let inherit = move |call, hierarchy: &Hierarchy| {
-                    let name = "/services/name";
-                    let mut bearers = bearers.lock().unwrap();
-                    if call == first {
-                        hierarchy.mkdir(name).unwrap();
-                        bearers.0 += 1;
+            for second in 0..most {
+                for first in second - second.min(8)..=second {
+                    for third in [second, second + 3] {
+                        each_is_told_once(way, written, stays, [first, second, third]);
                     }
-                    if call == second {
-                        hierarchy.rmdir(name).unwrap();
-                        bearers.1 += 1;
-                    }
-                    if call == third {
-                        hierarchy.mkdir(name).unwrap();
-                        bearers.0 += 1;
-                        if !stays {
-                            hierarchy.rmdir(name).unwrap();
-                            bearers.1 += 1;
-                        }
-                    }
-                };
-                let driver = Timed { clock: clock.clone(), act: inherit };
-                let world = world(&hierarchy).by_id(by_id).driven_by(driver);
-                let mut watcher = settled(world, Options::new().strategy(strategy));
-                clock.start();
-                hierarchy.rmdir("/services/name").unwrap();
-                told.lock().unwrap().1 += 1;
-                let lives = lives(&listen(&mut watcher));
-                // The first one's birth was told before.
-                let (born, gone) = *told.lock().unwrap();
-                let expected = BTreeMap::from([("/name".to_owned(), (born - 1, gone))]);
-                let when = format!("{strategy:?} {by_id}, before calls {first}, {second}, {third}");
-                assert_eq!(lives, expected, "{when}");
+                }
             }
         }
     }
+}
+
+fn each_is_told_once((strategy, by_id): (Strategy, bool), written: bool, stays: bool, at: [u64; 3]) {
+    const NAME: &str = "/services/name";
+    let hierarchy = services(Profile::Linux71);
+    hierarchy.mkdir(NAME).unwrap();
+    let clock = Clock::new();
+    // How many were born and how many went since the first one was told.
+    let bearers = Arc::new(Mutex::new((0, 0)));
+    let counted = Arc::clone(&bearers);
+    let inherit = move |call, hierarchy: &Hierarchy| {
+        let mut bearers = counted.lock().unwrap();
+        let (comes, again) = (call == at[0], call == at[2]);
+        for goes in [comes.then_some(false), (call == at[1]).then_some(true)]
+            .into_iter()
+            .chain([again.then_some(false), (again && !stays).then_some(true)])
+            .flatten()
+        {
+            if goes {
+                hierarchy.rmdir(NAME).unwrap();
+                bearers.1 += 1;
+            } else {
+                hierarchy.mkdir(NAME).unwrap();
+                bearers.0 += 1;
+            }
+        }
+    };
+    let driver = Timed { clock: clock.clone(), act: inherit };
+    let world = world(&hierarchy).by_id(by_id).driven_by(driver);
+    let mut watcher = settled(world, Options::new().strategy(strategy));
+    clock.start();
+    hierarchy.rmdir(NAME).unwrap();
+    bearers.lock().unwrap().1 += 1;
+    if written {
+        hierarchy.write("/services/cgroup.subtree_control", "+memory").unwrap();
+    }
+    let lives = lives(&listen(&mut watcher));
+    let expected = BTreeMap::from([("/name".to_owned(), *bearers.lock().unwrap())]);
+    assert_eq!(lives, expected, "{strategy:?} {by_id} {written} {stays}, before calls {at:?}");
 }
 
 /// What was born and gone in a directory that went, too, before its own records were read.
