@@ -2,7 +2,7 @@
 //! before the Nth call, for every N there is.
 //!
 //! [`lives`]: who is told to be there; [`once`]: and how often; [`blame`]: whose an amount is called;
-//! [`files`]: which files a cgroup is said to have.
+//! [`settling`]: and if others go meanwhile; [`files`]: which files a cgroup is said to have.
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -10,6 +10,7 @@ mod blame;
 mod files;
 mod lives;
 mod once;
+mod settling;
 
 use std::{
     sync::{
