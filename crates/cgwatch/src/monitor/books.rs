@@ -119,12 +119,13 @@ impl Kin {
     /// The `.local` twin is read after the file: what it counted in between waits until the file
     /// shows it too, so that no more is called a cgroup's own than it was told to have counted.
     pub(crate) fn own_within(&self, mut own: Box<[u64]>, total: &[u64]) -> Box<[u64]> {
+        let exceeds = |one: u64, other: u64| one.wrapping_sub(other).cast_signed() > 0;
         for (at, own) in own.iter_mut().enumerate() {
             let value = |values: &[u64]| values.get(at).copied().unwrap_or(0);
             let room = value(total).wrapping_sub(value(&self.accounted));
             let before = value(&self.own);
-            if own.wrapping_sub(room).cast_signed() > 0 {
-                *own = if before.wrapping_sub(room).cast_signed() > 0 { before } else { room };
+            if exceeds(*own, room) {
+                *own = if exceeds(before, room) { before } else { room };
             }
         }
         own

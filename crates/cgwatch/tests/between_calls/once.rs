@@ -49,7 +49,12 @@ fn each_bearer_of_a_name_is_told_once() {
     }
 }
 
-fn each_is_told_once((strategy, by_id): (Strategy, bool), written: bool, stays: bool, at: [u64; 3]) {
+fn each_is_told_once(
+    (strategy, by_id): (Strategy, bool),
+    written: bool,
+    stays: bool,
+    at: [u64; 3],
+) {
     const NAME: &str = "/services/name";
     let hierarchy = services(Profile::Linux71);
     hierarchy.mkdir(NAME).unwrap();

@@ -68,3 +68,48 @@ fn an_amount_names_all_whose_it_may_be() {
         }
     }
 }
+
+/// A parent has shown what its child counted, and both are gone before the child is read: the child is
+/// said to have counted it, or to share it. By what the parent shows, only a child can have.
+#[test]
+fn what_a_dead_parent_had_shown_of_its_child_is_not_called_its_own() {
+    for strategy in [Strategy::Inotify, Strategy::Fanotify] {
+        let mut alone = 0;
+        for calls in 0.. {
+            let hierarchy = services(Profile::Linux71);
+            hierarchy.mkdir("/services/job").unwrap();
+            hierarchy.write("/services/job/cgroup.subtree_control", "+memory").unwrap();
+            let leaf = hierarchy.mkdir("/services/job/leaf").unwrap();
+            let clock = Clock::new();
+            let act = move |call: u64, hierarchy: &Hierarchy| {
+                if call == calls {
+                    hierarchy.rmdir("/services/job/leaf").unwrap();
+                    hierarchy.rmdir("/services/job").unwrap();
+                }
+            };
+            let driver = Timed { clock: clock.clone(), act };
+            let world = world(&hierarchy).driven_by(driver);
+            let mut watcher = settled(world, Options::new().strategy(strategy));
+            clock.start();
+            hierarchy.count(leaf, Counted::MemoryHigh, 3).unwrap();
+            let events = listen(&mut watcher);
+            if hierarchy.find("/services/job").is_some() {
+                break; // it makes no more calls
+            }
+            let n_of_leaf = events.iter().find_map(|event| {
+                event.kind.cgroup().filter(|cgroup| cgroup.id == Some(leaf)).map(|leaf| leaf.n)
+            });
+            for event in &events {
+                let EventKind::Removed { cgroup, unseen, .. } = &event.kind else { continue };
+                if unseen.get("memory.events", "high") == 0 {
+                    continue;
+                }
+                let is_its = cgroup.id == Some(leaf);
+                let shares = n_of_leaf.is_some_and(|leaf| unseen.shared_with.contains(&leaf));
+                assert!(is_its || shares, "{strategy:?}, before call {calls}: {event:?}");
+                alone += u32::from(is_its && unseen.shared_with.is_empty());
+            }
+        }
+        assert!(alone > 0, "{strategy:?}: the child alone was never said to have counted it");
+    }
+}
