@@ -423,7 +423,7 @@ impl<W: World> Monitor<W> {
             self.tell_death(dead, if dead == key { learned_from } else { LearnedFrom::Lookup });
             self.expect_death(dead);
         }
-        if had_children && !self.ahead.is_empty() {
+        if had_children {
             let books = &self.books;
             self.ahead.retain(|(dir, _), _| books.living(*dir).is_some());
         }

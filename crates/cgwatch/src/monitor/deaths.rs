@@ -242,6 +242,7 @@ impl<W: World> Monitor<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{monitor::books::Books, world::Notification};
 
     #[test]
     fn a_record_is_due_for_a_while_however_often_is_swept() {
@@ -254,5 +255,73 @@ mod tests {
         deaths.expect(NodeKey::default(), 8);
         (1..3).for_each(|ages| deaths.age(now + ages * AGE_NS));
         assert!(!deaths.was_due(8), "lost to an overflow, and kept for ever");
+    }
+
+    /// A record that is due may have been lost: it is waited for through two sweeps, and a cgroup that
+    /// vanished to the end of this one.
+    #[test]
+    fn what_is_due_is_forgotten_after_two_sweeps() {
+        let mut deaths = Deaths::default();
+        deaths.expect(NodeKey::default(), 7);
+        deaths.expect(NodeKey::default(), 8);
+        deaths.note_vanished(NodeKey::default());
+        deaths.age(3 * AGE_NS);
+        assert!(deaths.vanished.is_empty());
+        assert!(deaths.was_due(7) && !deaths.was_due(7), "once");
+        deaths.age(4 * AGE_NS);
+        assert!(!deaths.was_due(8));
+    }
+
+    /// Directories in which one vanished are looked at again, until all that was there is dead.
+    #[test]
+    fn a_dead_directory_needs_no_look() {
+        let mut deaths = Deaths::default();
+        deaths.note_vanished(NodeKey::default());
+        assert_eq!(deaths.vanished.len(), 1);
+        deaths.expect(NodeKey::default(), 0);
+        assert!(deaths.vanished.is_empty());
+    }
+
+    fn stray(deaths: &mut Deaths, parent: u64, id: u64) {
+        let death = Death { id, name: b"name".as_slice().into() };
+        deaths.strays.entry(parent).or_default().push(death);
+    }
+
+    /// Nothing would ever tell where they lay.
+    #[test]
+    fn what_died_outside_is_dropped_with_all_below() {
+        let (mut deaths, mut hints, mut books) =
+            (Deaths::default(), Hints::default(), Books::default());
+        stray(&mut deaths, 2, 3);
+        stray(&mut deaths, 4, 5);
+        stray(&mut deaths, 10, 11);
+        for (parent, id) in [(3, 4), (12, 13)] {
+            hints.take(&mut books, Notification::DeletedIn { parent, name: b"name", id });
+        }
+        let outside = Death { id: 2, name: b"name".as_slice().into() };
+        deaths.drop_strays(&mut hints, vec![outside]);
+        assert_eq!(deaths.strays.keys().collect::<Vec<_>>(), [&10]);
+        assert_eq!(hints.deaths.keys().collect::<Vec<_>>(), [&12]);
+        // The record that would tell of it may be among those that were lost.
+        deaths.forget_strays();
+        assert!(deaths.strays.is_empty());
+    }
+
+    #[test]
+    fn after_a_storm_the_room_is_given_back() {
+        let mut deaths = Deaths::default();
+        for id in 1..5000 {
+            deaths.expect(NodeKey::default(), id);
+            stray(&mut deaths, id, id);
+        }
+        let room = |deaths: &Deaths| [deaths.due[0].capacity(), deaths.strays.capacity()];
+        deaths.shrink();
+        assert!(room(&deaths).iter().all(|room| *room > 4000), "{:?}", room(&deaths));
+        for id in 1..5000 {
+            deaths.was_due(id);
+            deaths.strays.swap_remove(&id);
+        }
+        deaths.shrink();
+        assert!(room(&deaths).iter().all(|room| *room < 100), "{:?}", room(&deaths));
     }
 }

@@ -382,6 +382,39 @@ mod tests {
         assert!(at(2) < Some(3) && at(1) == Some(51), "{all:?}");
     }
 
+    fn lanes(queue: &FairQueue<Entry>) -> usize {
+        queue.lanes.as_ref().map_or(0, |lanes| lanes.all.len())
+    }
+
+    /// Memory is bounded by what waits, also where something always does.
+    #[test]
+    fn a_lane_in_which_nothing_waits_is_gone() {
+        let mut queue = FairQueue::default();
+        push(&mut queue, 0, entry(&[0, 0], Order::Before, 0));
+        for storm in 1..=200 {
+            push(&mut queue, 0, entry(&[storm, 1], Order::Before, 1));
+            push(&mut queue, 0, entry(&[storm, 2], Order::Before, 1));
+            queue.pop();
+            queue.pop();
+        }
+        // Those of one path, of three at most, and the top.
+        assert!(queue.len() == 1 && lanes(&queue) <= 3, "{} lanes", lanes(&queue));
+    }
+
+    /// What is dropped has no turns, and nobody waits beside it any more.
+    #[test]
+    fn what_is_dropped_leaves_no_lane() {
+        let mut queue = FairQueue::default();
+        for storm in 1..=9 {
+            push(&mut queue, 0, entry(&[storm], Order::Before, 1));
+            push(&mut queue, 0, entry(&[storm, 1], Order::Before, 1));
+        }
+        push(&mut queue, 0, entry(&[10], Order::Before, 0));
+        queue.retain(|entry| entry.what == 0);
+        assert_eq!((queue.len(), lanes(&queue)), (1, 2));
+        assert_eq!(queue.pop().map(|taken| taken.beside), Some(1));
+    }
+
     /// `one` was pushed before `other` and must be taken before it.
     fn bound(one: &Entry, other: &Entry) -> bool {
         let below = |upper: &Entry, lower: &Entry| lower.path.starts_with(&upper.path);

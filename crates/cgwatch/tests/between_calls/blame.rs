@@ -1,5 +1,10 @@
 //! Whose an amount is called.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use cgwatch::{
     Confidence, Driver, Event, EventKind, Options, Strategy,
     cgroup_sim::{Event as Counted, Hierarchy, Profile},
@@ -260,6 +265,48 @@ fn what_one_counted_whose_death_is_told_late_is_not_called_its_parents_own() {
         assert_eq!(own.sum::<i128>(), 0, "before calls {counts} and {goes}");
     }
     assert!(known > 1000, "the leaf was told only {known} times");
+}
+
+/// The death of a child, if this is its id, is told only when its directory is listed.
+struct Withheld {
+    directory: u64,
+    child: Arc<AtomicU64>,
+}
+
+impl Driver for Withheld {
+    fn withholds_death_of(&mut self) -> Option<u64> {
+        Some(self.child.load(Ordering::Relaxed)).filter(|id| *id != 0)
+    }
+
+    fn lets_list(&mut self, directory: u64) {
+        if directory == self.directory {
+            self.child.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A CREATE was read, and nobody bore the name any more: whatever that one counted is not its
+/// directory's own, though its death is still to be told.
+#[test]
+fn what_one_counted_that_vanished_is_not_called_its_parents_own() {
+    let hierarchy = services(Profile::Linux70);
+    let job = hierarchy.mkdir("/services/job").unwrap();
+    hierarchy.write("/services/job/cgroup.subtree_control", "+memory").unwrap();
+    let child = Arc::new(AtomicU64::new(0));
+    let driver = Withheld { directory: job, child: Arc::clone(&child) };
+    let world = world(&hierarchy).driven_by(driver);
+    let mut watcher = settled(world, Options::new().strategy(Strategy::Fanotify));
+    let brief = hierarchy.mkdir("/services/job/brief").unwrap();
+    child.store(brief, Ordering::Relaxed);
+    hierarchy.count(brief, Counted::MemoryHigh, 3).unwrap();
+    hierarchy.rmdir("/services/job/brief").unwrap();
+    let events = listen(&mut watcher);
+    for event in &events {
+        let EventKind::Changed { cgroup, own: Some(own), .. } = &event.kind else { continue };
+        let own = own.get("high").unwrap_or(0);
+        assert!(cgroup.id != Some(job) || own == 0, "{event:?}");
+    }
+    assert_eq!(sum_of_high(&events), 3);
 }
 
 /// What was recovered at removals of `memory.events high`: path, amount, whether it is certain.

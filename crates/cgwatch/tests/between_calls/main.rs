@@ -1,14 +1,16 @@
 //! What happens between any two system calls of the monitor is told right: each test moves the world
 //! before the Nth call, for every N there is.
 //!
-//! [`lives`]: who is told to be there; [`blame`]: whose an amount is called; [`files`]: which files
-//! a cgroup is said to have.
+//! [`lives`]: who is told to be there; [`once`]: and how often; [`blame`]: whose an amount is called;
+//! [`settling`]: and if others go meanwhile; [`files`]: which files a cgroup is said to have.
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod blame;
 mod files;
 mod lives;
+mod once;
+mod settling;
 
 use std::{
     sync::{
