@@ -422,3 +422,6 @@ impl Untold {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
