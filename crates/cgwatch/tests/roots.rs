@@ -162,14 +162,12 @@ impl Driver for Unwatchable {
 /// Where what is above a root could not be watched, that is tried again.
 #[test]
 fn what_is_above_a_root_is_watched_as_soon_as_it_can_be() {
-    let hierarchy = silent(&["/dir", "/dir/one", "/two"]);
+    let hierarchy = silent(&["/dir", "/dir/one"]);
     let directory = hierarchy.find("/dir").unwrap();
     let world =
         SimWorld::new(Arc::clone(&hierarchy)).driven_by(Unwatchable { directory, times: 2 });
     let mut watcher = Watcher::simulated(world, Options::new()).unwrap();
-    for root in ["/two", "/dir/one"] {
-        watcher.add(root.as_ref(), Depth::All).unwrap();
-    }
+    watcher.add("/dir/one".as_ref(), Depth::All).unwrap();
     // Some sweeps.
     while watcher.wait(Some(Duration::from_secs(90))).unwrap().is_some() {}
     hierarchy.rmdir("/dir/one").unwrap();
