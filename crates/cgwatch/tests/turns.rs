@@ -199,6 +199,22 @@ fn a_sweep_of_a_few_is_over_at_once_and_lists_each_once() {
     assert_eq!(all.watcher.world().alarm(), Some(due + interval));
 }
 
+/// Where nothing below is asked for nothing but the cgroup's files is looked at.
+#[test]
+fn a_sweep_opens_each_once_that_has_nothing_below_to_be_found() {
+    let mut all = watched(0, Options::new(), Limits::default());
+    all.watcher.remove("/dir".as_ref()).unwrap();
+    all.watcher.add("/dir".as_ref(), Depth::AtMost(0)).unwrap();
+    take(&mut all.watcher);
+    let dir = all.hierarchy.find("/dir").unwrap();
+    all.calls.all().clear();
+    all.hierarchy.advance_to(all.watcher.world().alarm().unwrap());
+    all.watcher.update().unwrap();
+    let opened = all.calls.take(Verb::Open).into_iter().filter(|opened| *opened == dir);
+    // For the root is looked at first.
+    assert_eq!(opened.count(), 2);
+}
+
 /// Without notifications it is the listing that tells, also if there are as many as before.
 #[test]
 fn a_sweep_finds_who_took_anothers_place() {

@@ -206,3 +206,24 @@ fn a_directory_rests_until_its_time_is_over() {
     assert_eq!(turns.take_rested(201), [(other, false)]);
     assert!(turns.rests.is_empty() && turns.next_ns(0).is_none());
 }
+
+/// The room that a storm took is given back; what a few take is kept for the next.
+#[test]
+fn the_room_of_a_storm_is_given_back() {
+    let room = |count: usize| {
+        let (books, _, children) = directory(count);
+        let mut turns = Turns::default();
+        for key in &children {
+            turns.read(&books, BATCH, *key, FILE);
+        }
+        let before = turns.due.capacity();
+        for key in &children {
+            turns.forget(&books, *key);
+        }
+        (before, turns.due.capacity())
+    };
+    let (few, kept) = room(8);
+    assert_eq!(few, kept);
+    let (many, kept) = room(3000);
+    assert!(many >= 3000 && kept < 16, "{many} {kept}");
+}
