@@ -215,6 +215,8 @@ mod tests {
     const DIR: Wd = Wd(1);
     const FILE: Wd = Wd(2);
     const ABOVE: Wd = Wd(3);
+    /// The number that is kept at most.
+    const MOST: usize = 65_536;
 
     /// A directory and one of its files, both watched, and what is above it.
     fn watched() -> (Books, NodeKey) {
@@ -298,8 +300,8 @@ mod tests {
     fn more_names_than_are_kept_are_an_overflow() {
         let (mut books, _) = watched();
         let mut hints = Hints::default();
-        fill(&mut hints, &mut books, MANY);
-        fill(&mut hints, &mut books, MANY);
+        fill(&mut hints, &mut books, MOST);
+        fill(&mut hints, &mut books, MOST);
         assert!(!hints.overflow, "each name counts once");
         hints.take(&mut books, Notification::DeletedIn { parent: 1, name: b"one", id: 2 });
         assert!(hints.overflow && hints.names.is_empty() && hints.deaths.is_empty());
@@ -310,9 +312,9 @@ mod tests {
     fn names_that_are_put_back_count_again() {
         let (mut books, key) = watched();
         let mut hints = Hints::default();
-        fill(&mut hints, &mut books, MANY);
+        fill(&mut hints, &mut books, MOST);
         let names = hints.take_names_in(key);
-        assert_eq!(names.len(), MANY);
+        assert_eq!(names.len(), MOST);
         hints.put_back(key, names);
         assert!(!hints.overflow);
         hints.take(&mut books, Notification::Created(DIR, b"one more"));
@@ -324,7 +326,7 @@ mod tests {
     fn what_is_cleared_is_empty() {
         let (mut books, _) = watched();
         let mut hints = Hints::default();
-        fill(&mut hints, &mut books, MANY);
+        fill(&mut hints, &mut books, MOST);
         for notification in [
             Notification::DeletedIn { parent: 1, name: b"one", id: 2 },
             Notification::Modified(FILE),
@@ -336,7 +338,7 @@ mod tests {
         }
         hints.clear();
         assert!(hints.is_empty());
-        fill(&mut hints, &mut books, MANY);
+        fill(&mut hints, &mut books, MOST);
         assert!(!hints.overflow);
     }
 
