@@ -2,12 +2,14 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cgwatch::{
-    Depth, Event, EventKind, GapReason, Limits, Options, SimWorld, Watcher,
-    cgroup_sim::{self, Event as Counted, Hierarchy},
+    Depth, Driver, Event, EventKind, GapReason, LearnedFrom, Limits, Options, SimWorld, Verb,
+    Watcher,
+    cgroup_sim::{self, Event as Counted, Hierarchy, Profile},
 };
+use rustix::io::Errno;
 
 /// `/a` and `/b`, and what the watcher of both has emitted so far is taken.
 fn both() -> (Arc<Hierarchy>, Watcher<SimWorld>) {
@@ -105,4 +107,69 @@ fn a_baseline_ends_with_its_own_ready_whatever_happens_during_it() {
         assert_eq!(readies, expected, "{limit} watches");
         assert!(gaps <= 1, "{limit} watches: {gaps} gaps");
     }
+}
+
+/// A removed root of Linux 7.0 says nothing itself.
+fn silent(roots: &[&str]) -> Arc<Hierarchy> {
+    let options = cgroup_sim::Options { profile: Profile::Linux70, ..Default::default() };
+    let hierarchy = Hierarchy::new(options);
+    for root in roots {
+        hierarchy.mkdir(root).unwrap();
+    }
+    Arc::new(hierarchy)
+}
+
+/// That a root has gone is emitted at once, as the directory above it says so.
+fn is_heard_of(watcher: &mut Watcher<SimWorld>) -> bool {
+    let mut events = take(watcher, usize::MAX).into_iter();
+    events.any(|event| {
+        matches!(event.kind, EventKind::Removed { learned_from: LearnedFrom::Parent, .. })
+    })
+}
+
+/// The watch above several roots lasts as long as one of them is watched, and no longer.
+#[test]
+fn the_watch_above_a_root_ends_with_the_last_root_below_it() {
+    let hierarchy = silent(&["/one", "/two", "/dir", "/dir/three"]);
+    let mut watcher =
+        Watcher::simulated(SimWorld::new(Arc::clone(&hierarchy)), Options::new()).unwrap();
+    watcher.add("/one".as_ref(), Depth::All).unwrap();
+    let of_one = watcher.world().watches();
+    watcher.add("/dir/three".as_ref(), Depth::All).unwrap();
+    watcher.remove("/dir/three".as_ref()).unwrap();
+    assert_eq!(watcher.world().watches(), of_one);
+    watcher.add("/two".as_ref(), Depth::All).unwrap();
+    watcher.remove("/one".as_ref()).unwrap();
+    hierarchy.rmdir("/two").unwrap();
+    assert!(is_heard_of(&mut watcher));
+    assert_eq!(watcher.world().watches(), 0);
+}
+
+/// The directory with this id cannot be watched for some time.
+struct Unwatchable {
+    directory: u64,
+    times: usize,
+}
+
+impl Driver for Unwatchable {
+    fn refuses(&mut self, verb: Verb, directory: u64) -> Option<Errno> {
+        let refuses = verb == Verb::Watch && directory == self.directory && self.times > 0;
+        self.times -= usize::from(refuses);
+        refuses.then_some(Errno::ACCESS)
+    }
+}
+
+/// Where what is above a root could not be watched, that is tried again.
+#[test]
+fn what_is_above_a_root_is_watched_as_soon_as_it_can_be() {
+    let hierarchy = silent(&["/dir", "/dir/one"]);
+    let directory = hierarchy.find("/dir").unwrap();
+    let world =
+        SimWorld::new(Arc::clone(&hierarchy)).driven_by(Unwatchable { directory, times: 2 });
+    let mut watcher = Watcher::simulated(world, Options::new()).unwrap();
+    watcher.add("/dir/one".as_ref(), Depth::All).unwrap();
+    // Some sweeps.
+    while watcher.wait(Some(Duration::from_secs(90))).unwrap().is_some() {}
+    hierarchy.rmdir("/dir/one").unwrap();
+    assert!(is_heard_of(&mut watcher));
 }

@@ -405,10 +405,11 @@ impl<W: World> Monitor<W> {
             self.take_names_of_dead(dead, names);
             self.take_deaths_in(dead);
             self.unwatch_node(dead);
+            if self.books.living(dead).is_none() {
+                continue; // it was found dead before, and its account is closed
+            }
             self.close_account(dead);
-            let Some(node) = self.books.get_mut(dead).filter(|node| !node.flags.dead) else {
-                continue;
-            };
+            let Some(node) = self.books.get_mut(dead) else { continue };
             node.read_ns = self.now_ns;
             let (parent, ahead) = (node.parent, node.ahead);
             if let Some(parent) = parent {

@@ -201,6 +201,33 @@ mod tests {
         let listed = Ahead::LISTED.after_gap();
         assert_eq!(account(listed, brief, Found::Nothing).0, 0);
         assert!(listed.may_hide_one(brief) && !listed.may_hide_one(Records::one(false)));
+        assert!(!Ahead::AFTER_GAP.may_hide_one(Records::one(false)), "nobody was born");
+    }
+
+    /// Of one whose record is sure to come it may have been among those that were lost.
+    #[test]
+    fn nothing_is_sure_after_a_gap() {
+        assert_eq!(Ahead::SURE.after_gap(), Ahead::AFTER_GAP);
+        assert_eq!(Ahead::LISTED.and(Ahead::SURE).after_gap(), Ahead::AFTER_GAP);
+        for ahead in [Ahead::NO, Ahead::AFTER_GAP] {
+            assert_eq!(ahead.after_gap(), ahead);
+        }
+        let listed = Ahead { sure: 0, maybe: Maybe::IfNextIsBirthAfterGap };
+        assert_eq!(Ahead::LISTED.after_gap(), listed);
+        assert_eq!(listed.after_gap(), listed);
+    }
+
+    /// What the first and the last record of a name say.
+    #[test]
+    fn records_tell_with_what_they_begin_and_end() {
+        let mut records = Records::one(false);
+        assert!(records.begin_with_death() && records.end_with_death());
+        records.push(true);
+        assert!(records.begin_with_death() && !records.end_with_death());
+        let mut records = Records::one(true);
+        assert!(!records.begin_with_death() && !records.end_with_death());
+        records.push(false);
+        assert!(!records.begin_with_death() && records.end_with_death());
     }
 
     proptest! {

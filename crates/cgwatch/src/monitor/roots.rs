@@ -210,3 +210,43 @@ fn open_error(path: &Path, source: Errno) -> Error {
         Error::Path { action: "open", path: path.into(), source }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By whole names, in both directions; roots of different bases have nothing in common.
+    #[test]
+    fn a_root_overlaps_what_is_above_and_below_it() {
+        let overlaps = |root: &str, base: usize, path: &str| {
+            let root = WatchedRoot {
+                key: NodeKey::default(),
+                file_path: PathBuf::new(),
+                base: 0,
+                path: root.into(),
+                depth: Depth::All,
+                above: None,
+                number: 0,
+            };
+            overlap(&root, base, path.as_bytes())
+        };
+        for (one, other, is) in [
+            ("", "", true),
+            ("", "a", true),
+            ("a", "a", true),
+            ("a", "a/b", true),
+            ("a/b", "a/b/c/d", true),
+            ("a", "ab", false),
+            ("a", "b", false),
+            ("a/b", "a/c", false),
+            ("a/b", "a/bc", false),
+        ] {
+            assert_eq!(
+                [overlaps(one, 0, other), overlaps(other, 0, one)],
+                [is; 2],
+                "{one} {other}"
+            );
+            assert!(!overlaps(one, 1, other) && !overlaps(other, 1, one), "{one} {other}");
+        }
+    }
+}

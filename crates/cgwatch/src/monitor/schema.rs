@@ -198,3 +198,74 @@ impl Schemas {
         self.keys(to).iter().position(|other| other == key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schemas(files: &[&str]) -> Schemas {
+        let files: Vec<_> = files.iter().map(|file| (*file).to_owned()).collect();
+        Schemas::new(&files).unwrap()
+    }
+
+    fn take(schemas: &mut Schemas, text: &str, from: SchemaId) -> (SchemaId, Vec<u64>) {
+        let mut values = Vec::new();
+        let schema = schemas.take(text.as_bytes(), from, &mut values);
+        (schema, values)
+    }
+
+    /// A file has one number, whether it is asked for by name or met.
+    #[test]
+    fn a_file_has_one_number() {
+        let mut named = schemas(&["memory.events", "pids.events", "memory.events"]);
+        assert!(!named.has_patterns());
+        assert_eq!(named.files(), 0..3);
+        assert_eq!(
+            ["cgroup.events", "memory.events", "pids.events"].map(|n| named.named(n)),
+            [0, 1, 2]
+        );
+        assert_eq!(named.named("other"), 3);
+        assert_eq!(&*named.spec(3).name, "other");
+        assert_eq!(named.meet(b"pids.events"), Some(2));
+        assert_eq!(named.meet(b"memory.swap.events"), None);
+    }
+
+    /// What is met has to match; a `.local` twin is no file of its own unless it is asked for by name.
+    #[test]
+    fn a_pattern_does_not_ask_for_twins() {
+        let mut any = schemas(&["*.events*", "pids.events.local"]);
+        assert!(any.has_patterns());
+        assert_eq!(any.meet(b"memory.events"), Some(2));
+        assert_eq!(any.meet(b"memory.events.local"), None);
+        assert_eq!(any.meet(b"pids.events.local"), Some(1));
+        assert_eq!(any.meet(b"memory.max"), None);
+        assert_eq!(any.meet(b"memory.events"), Some(2));
+    }
+
+    /// However many files a kernel or a mount has, so many are read at most.
+    #[test]
+    fn a_pattern_does_not_ask_for_more_files_than_there_is_room_for() {
+        let mut any = schemas(&["*"]);
+        let met: Vec<_> = (1..300).filter_map(|n| any.meet(format!("{n}").as_bytes())).collect();
+        assert_eq!(met, (1..256).collect::<Vec<_>>());
+        assert_eq!(any.files(), 0..256);
+        assert_eq!(any.meet(b"255"), Some(255));
+    }
+
+    /// Keys are found by what they are, wherever they stand.
+    #[test]
+    fn values_are_found_by_their_keys() {
+        let mut all = schemas(&[]);
+        let (one, values) = take(&mut all, "low 1\nhigh 2\nmax 3\n", 0);
+        assert_eq!(values, [1, 2, 3]);
+        let (other, values) = take(&mut all, "max 4\nhigh 5\noom 6\n", 0);
+        assert_eq!(values, [4, 5, 6]);
+        assert_ne!(one, other);
+        let positions = |from, to| [0, 1, 2].map(|at| all.position(from, at, to));
+        assert_eq!(positions(one, other), [None, Some(1), Some(0)]);
+        assert_eq!(positions(other, one), [Some(2), Some(1), None]);
+        assert_eq!(positions(one, one), [Some(0), Some(1), Some(2)]);
+        let shown = [0, 1, 2].map(|at| all.value(other, &[4, 5, 6], one, at));
+        assert_eq!(shown, [0, 5, 4]);
+    }
+}

@@ -296,3 +296,6 @@ pub(crate) fn removal(
     });
     books.forget(key);
 }
+
+#[cfg(test)]
+mod tests;

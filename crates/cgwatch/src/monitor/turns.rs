@@ -376,3 +376,6 @@ impl<W: World> Monitor<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,4 +65,24 @@ mod tests {
         unproved.age();
         assert_eq!(unproved.get(key, file), None);
     }
+
+    /// The room that a storm took is given back; what a few take is kept for the next.
+    #[test]
+    fn the_room_of_a_storm_is_given_back() {
+        let room = |count: u16| {
+            let mut unproved = Unproved::default();
+            for _ in 0..2 {
+                (0..count).for_each(|file| unproved.note(NodeKey::default(), file, &[0], &[1]));
+                unproved.age();
+            }
+            let before = unproved.0.each_ref().map(Map::capacity);
+            (0..2).for_each(|_| unproved.age());
+            (before, unproved.0.each_ref().map(Map::capacity))
+        };
+        let (few, kept) = room(8);
+        assert_eq!(few, kept);
+        let (many, kept) = room(3000);
+        assert!(many.iter().any(|room| *room >= 3000), "{many:?}");
+        assert!(kept.iter().all(|room| *room < 16), "{kept:?}");
+    }
 }

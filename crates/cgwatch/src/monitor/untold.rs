@@ -427,3 +427,6 @@ impl Untold {
         self.queue.retain(|entry| entry.key().is_none_or(|key| books.get(key).is_some()));
     }
 }
+
+#[cfg(test)]
+mod tests;

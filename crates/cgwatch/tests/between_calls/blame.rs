@@ -1,8 +1,11 @@
 //! Whose an amount is called.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use cgwatch::{
@@ -307,6 +310,53 @@ fn what_one_counted_that_vanished_is_not_called_its_parents_own() {
         assert!(cgroup.id != Some(job) || own == 0, "{event:?}");
     }
     assert_eq!(sum_of_high(&events), 3);
+}
+
+/// A directory that waits for a check and is found dead by it was closed twice when it was to be read:
+/// what its children had counted beyond its own last reading was accounted for twice above it, and as
+/// much of another's never emitted.
+#[test]
+fn what_a_dead_directory_counted_is_accounted_for_once() {
+    for calls in 0.. {
+        let hierarchy = services(Profile::Linux70);
+        hierarchy.write("/cgroup.subtree_control", "+pids").unwrap();
+        let top = hierarchy.mkdir("/services/top").unwrap();
+        hierarchy.write("/services/top/cgroup.subtree_control", "+memory").unwrap();
+        let leaf = hierarchy.mkdir("/services/top/leaf").unwrap();
+        for other in 0..6 {
+            hierarchy.mkdir(format!("/services/{other}")).unwrap();
+        }
+        let guilty = hierarchy.mkdir("/services/guilty").unwrap();
+        let clock = Clock::new();
+        let goes = move |call, hierarchy: &Hierarchy| {
+            if call == calls {
+                hierarchy.rmdir("/services/top/leaf").unwrap();
+                hierarchy.rmdir("/services/top").unwrap();
+            }
+        };
+        let world = world(&hierarchy).by_id(false);
+        let world = world.driven_by(Timed { clock: clock.clone(), act: goes });
+        // Each check waits for a pass of its own.
+        let mut watcher = settled(world, Options::new().strategy(Strategy::Inotify).batch(1));
+        hierarchy.count(top, Counted::MemoryHigh, 1).unwrap();
+        let mut events: Vec<_> = std::iter::from_fn(|| watcher.next().unwrap()).collect();
+        // Of this the directory is announced later than its child.
+        hierarchy.advance(Duration::from_millis(5));
+        hierarchy.count(leaf, Counted::MemoryHigh, 3).unwrap();
+        events.extend(std::iter::from_fn(|| watcher.next().unwrap()));
+        hierarchy.write("/services/cgroup.subtree_control", "+pids").unwrap();
+        hierarchy.count(guilty, Counted::MemoryHigh, 2).unwrap();
+        hierarchy.rmdir("/services/guilty").unwrap();
+        clock.start();
+        let settled = || watcher.wait(Some(Duration::from_millis(200))).unwrap();
+        events.extend(std::iter::from_fn(settled));
+        let made = clock.calls();
+        events.extend(listen(&mut watcher));
+        if made <= calls {
+            return; // until all was settled it makes no more calls
+        }
+        assert_eq!(sum_of_high(&events), 6, "before call {calls}");
+    }
 }
 
 /// What was recovered at removals of `memory.events high`: path, amount, whether it is certain.

@@ -1,0 +1,107 @@
+//! What one notification has read, and in which order what was read is emitted.
+#![cfg(feature = "sim")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::{sync::Arc, time::Duration};
+
+use cgwatch::{
+    Depth, Event, EventKind, Options, SimWorld, Watcher,
+    cgroup_sim::{self, Event as Counted, Hierarchy, Profile},
+};
+
+fn hierarchy() -> Arc<Hierarchy> {
+    let options = cgroup_sim::Options { profile: Profile::Linux70, ..Default::default() };
+    let hierarchy = Hierarchy::new(options);
+    hierarchy.write("/cgroup.subtree_control", "+memory +pids").unwrap();
+    hierarchy.mkdir("/services").unwrap();
+    hierarchy.write("/services/cgroup.subtree_control", "+memory +pids").unwrap();
+    Arc::new(hierarchy)
+}
+
+fn watch(world: SimWorld, root: &str) -> Watcher<SimWorld> {
+    let mut watcher = Watcher::simulated(world, Options::new()).unwrap();
+    watcher.add(root.as_ref(), Depth::All).unwrap();
+    take(&mut watcher);
+    watcher
+}
+
+/// What is emitted without waiting for anything.
+fn take(watcher: &mut Watcher<SimWorld>) -> Vec<Event> {
+    std::iter::from_fn(|| watcher.next().unwrap()).collect()
+}
+
+/// The changes among events: path, file, and what is new.
+fn changes(events: &[Event]) -> Vec<String> {
+    let changes = events.iter().filter_map(|event| match &event.kind {
+        EventKind::Changed { cgroup, file, new, own, .. } => {
+            let new: Vec<_> = new.0.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let own =
+                own.iter().flat_map(|own| &own.0).map(|(key, own)| format!(" own {key}{own:+}"));
+            Some(format!("{} {file} {}{}", cgroup.path, new.join(" "), own.collect::<String>()))
+        }
+        _ => None,
+    });
+    changes.collect()
+}
+
+/// The kernel announces a second event of a cgroup only 10 ms after the first. That it is empty is
+/// announced at once, and emitted only after what it counted before.
+#[test]
+fn what_a_cgroup_counted_before_it_was_empty_is_emitted_first() {
+    let hierarchy = hierarchy();
+    let id = hierarchy.mkdir("/services/web").unwrap();
+    let pid = hierarchy.spawn(id).unwrap();
+    let mut watcher = watch(SimWorld::new(Arc::clone(&hierarchy)), "/services");
+    hierarchy.advance(Duration::from_millis(20));
+    hierarchy.count(id, Counted::MemoryHigh, 1).unwrap();
+    assert_eq!(changes(&take(&mut watcher))[1..], ["/web memory.events high=1 own high+1"]);
+    hierarchy.count(id, Counted::MemoryHigh, 1).unwrap();
+    hierarchy.exit(pid).unwrap();
+    let events = take(&mut watcher);
+    let web: Vec<_> =
+        changes(&events).into_iter().filter(|change| change.starts_with("/web")).collect();
+    assert_eq!(web, ["/web memory.events high=2 own high+1", "/web cgroup.events populated=0"]);
+}
+
+/// A notification costs one reading, of the file that it is of. Whether the cgroup is populated, and
+/// whether it just was, makes no difference but where it becomes empty.
+#[test]
+fn a_notification_has_one_file_read() {
+    let hierarchy = hierarchy();
+    let id = hierarchy.mkdir("/services/web").unwrap();
+    let mut watcher = watch(SimWorld::new(Arc::clone(&hierarchy)), "/services/web");
+    let calls_of = |watcher: &mut Watcher<SimWorld>| {
+        let before = watcher.world().calls();
+        let events = take(watcher);
+        hierarchy.advance(Duration::from_millis(20));
+        (changes(&events).len(), watcher.world().calls() - before)
+    };
+    let (none, idle) = calls_of(&mut watcher);
+    hierarchy.count(id, Counted::MemoryHigh, 1).unwrap();
+    let (empty, while_empty) = calls_of(&mut watcher);
+    let pid = hierarchy.spawn(id).unwrap();
+    let (filled, when_filled) = calls_of(&mut watcher);
+    hierarchy.count(id, Counted::MemoryHigh, 1).unwrap();
+    let (full, while_full) = calls_of(&mut watcher);
+    hierarchy.exit(pid).unwrap();
+    let (emptied, when_emptied) = calls_of(&mut watcher);
+    assert_eq!([none, empty, filled, full, emptied], [0, 1, 1, 1, 1]);
+    assert_eq!([while_empty, when_filled, while_full], [while_full; 3], "{idle} while idle");
+    assert!(when_emptied > while_full);
+}
+
+/// What is its own is emitted with the change, also of a cgroup that has children.
+#[test]
+fn what_is_its_own_is_emitted_with_the_change() {
+    let hierarchy = hierarchy();
+    let services = hierarchy.find("/services").unwrap();
+    let web = hierarchy.mkdir("/services/web").unwrap();
+    let mut watcher = watch(SimWorld::new(Arc::clone(&hierarchy)), "/services");
+    hierarchy.count(services, Counted::MemoryHigh, 1).unwrap();
+    assert_eq!(changes(&take(&mut watcher)), ["/ memory.events high=1 own high+1"]);
+    hierarchy.advance(Duration::from_millis(20));
+    take(&mut watcher);
+    hierarchy.count(web, Counted::MemoryHigh, 1).unwrap();
+    let told = changes(&take(&mut watcher));
+    assert_eq!(told, ["/ memory.events high=2", "/web memory.events high=1 own high+1"]);
+}
