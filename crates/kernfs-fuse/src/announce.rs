@@ -23,7 +23,7 @@ use std::{
     sync::{Arc, Condvar, Mutex},
 };
 
-use fuser::{Errno, ReplyEmpty};
+use fuser::ReplyEmpty;
 use kernfs::Node;
 
 use crate::{kick::Kick, known::Known, lock::lock, shared::Shared};
@@ -303,15 +303,13 @@ pub(crate) fn finish_removals(shared: &Arc<Shared>, kick: &Kick) {
             let directory = Arc::clone(&directory);
             shared.queues.leave(Leftover { directory, held, files: dead });
         }
-        match reply {
-            Some(reply) if directory.is_removed() => reply.ok(),
-            Some(reply) => reply.error(Errno::EIO),
-            None => {}
+        if let Some(reply) = reply {
+            reply.ok();
         }
-        // Directories below need the locks that the kernel held.
-        for (node, pending) in &held {
+        // Directories below, of which only the removal is told, need the locks that the kernel held.
+        for (node, _) in &held {
             let below = node.is_dir() && node.id() != directory.id();
-            if pending.removed && known(node) && below {
+            if known(node) && below {
                 shared.queues.requeue_removed(node);
             }
         }

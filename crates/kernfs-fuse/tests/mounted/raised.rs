@@ -84,15 +84,17 @@ fn directories_below_one_that_a_client_removes_are_raised() {
     let mut watch = Watch::new();
     let barrier = Barrier::new(&hierarchy, &mut watch);
     watch.add('p', &hierarchy.path);
+    watch.add('o', &hierarchy.at("outer"));
     watch.add('i', &hierarchy.at("outer/inner"));
     watch.add('f', &hierarchy.at("outer/inner/file"));
     fs::remove_dir(hierarchy.at("outer")).unwrap();
     let mut all = watch.until(&got('i', Mask::IGNORED, ""));
     all.extend(barrier.all(&watch));
+    assert_eq!(of(&all, 'o'), end('o'));
     assert_eq!(of(&all, 'f'), end('f'));
     assert_eq!(of(&all, 'p'), [deleted('p', "outer")]);
     assert_eq!(of(&all, 'i'), end('i'));
-    assert_eq!(all.len(), 5, "{all:?}");
+    assert_eq!(all.len(), 7, "{all:?}");
 }
 
 #[test]
