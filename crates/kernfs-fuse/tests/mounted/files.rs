@@ -162,17 +162,6 @@ fn a_poll_says_what_linux_says_of_a_kernfs_file() {
     rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).unwrap();
     file.read_to_string(&mut String::new()).unwrap();
     assert_eq!(ready(&file), always);
-    // One that sleeps is woken.
-    std::thread::scope(|scope| {
-        let sleeper = scope.spawn(|| {
-            let mut polled = [PollFd::new(&file, PollFlags::PRI)];
-            let limit = Timespec { tv_sec: 60, tv_nsec: 0 };
-            poll(&mut polled, Some(&limit)).unwrap();
-            polled[0].revents()
-        });
-        node.notify();
-        assert_eq!(sleeper.join().unwrap(), changed);
-    });
 }
 
 /// Of a directory whose name the kernel dropped, which a watch keeps in memory: the kernel asks for
