@@ -23,7 +23,7 @@ use std::{
     sync::{Arc, Condvar, Mutex},
 };
 
-use fuser::{Errno, ReplyEmpty};
+use fuser::ReplyEmpty;
 use kernfs::Node;
 
 use crate::{kick::Kick, known::Known, lock::lock, shared::Shared};
@@ -303,17 +303,77 @@ pub(crate) fn finish_removals(shared: &Arc<Shared>, kick: &Kick) {
             let directory = Arc::clone(&directory);
             shared.queues.leave(Leftover { directory, held, files: dead });
         }
-        match reply {
-            Some(reply) if directory.is_removed() => reply.ok(),
-            Some(reply) => reply.error(Errno::EIO),
-            None => {}
+        if let Some(reply) = reply {
+            reply.ok();
         }
-        // Directories below need the locks that the kernel held.
-        for (node, pending) in &held {
+        // Directories below, of which only the removal is told, need the locks that the kernel held.
+        for (node, _) in &held {
             let below = node.is_dir() && node.id() != directory.id();
-            if pending.removed && known(node) && below {
+            if known(node) && below {
                 shared.queues.requeue_removed(node);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kernfs::{Options, Tree};
+
+    use super::*;
+
+    const BOTH: Pending = Pending { modified: true, removed: true };
+
+    fn nodes() -> (Tree, [Arc<Node>; 2], Known) {
+        let tree = Tree::new(Options::default());
+        let nodes = ["a", "b"].map(|name| tree.root().make_dir(name).unwrap());
+        let known = Known::new(tree.root());
+        (tree, nodes, known)
+    }
+
+    /// The next change, if there is one, without waiting.
+    fn next(queues: &Queues) -> Option<(u64, Pending)> {
+        let queued = !lock(&queues.state).pending.is_empty();
+        match queued.then(|| queues.next()).flatten()? {
+            Next::Change(node, pending) => Some((node.id(), pending)),
+            Next::Leftover(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_removal_follows_a_modification_that_makes_the_node_known() {
+        let (_tree, [a, b], known) = nodes();
+        let queues = Queues::default();
+        queues.removed(&a, &known);
+        assert_eq!(next(&queues), None, "unknown, so that nobody watches it");
+        // Queued.
+        queues.modified(&a);
+        queues.removed(&a, &known);
+        assert_eq!(next(&queues), Some((a.id(), BOTH)));
+        // Being raised now.
+        queues.removed(&b, &known);
+        queues.removed(&a, &known);
+        assert_eq!(next(&queues), Some((a.id(), REMOVED)));
+        assert_eq!(next(&queues), None);
+        known.add(&b);
+        queues.removed(&b, &known);
+        assert_eq!(next(&queues), Some((b.id(), REMOVED)));
+    }
+
+    #[test]
+    fn the_removals_thread_takes_over_a_modification_queued_or_being_raised() {
+        let (_tree, [a, b], known) = nodes();
+        let queues = Queues::default();
+        assert!(!queues.take_over(&a));
+        queues.modified(&a);
+        assert!(queues.take_over(&a));
+        assert_eq!(next(&queues), None);
+        queues.modified(&a);
+        assert_eq!(next(&queues), Some((a.id(), MODIFIED)));
+        assert!(queues.take_over(&a) && !queues.take_over(&b));
+        known.add(&b);
+        queues.removed(&b, &known);
+        assert_eq!(next(&queues), Some((b.id(), REMOVED)));
+        assert!(!queues.take_over(&b) && !queues.take_over(&a));
     }
 }

@@ -57,3 +57,17 @@ pub(crate) fn of(node: &Node, times: Times) -> FileAttr {
         flags: 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_may_believe_for_a_day_what_it_is_told_when_it_changes() {
+        let tree = kernfs::Tree::new(kernfs::Options::default());
+        let node = tree.root().make_dir("a").unwrap();
+        assert_eq!(validity(&node).as_secs(), 86_400);
+        node.remove();
+        assert_eq!(validity(&node), Duration::ZERO);
+    }
+}

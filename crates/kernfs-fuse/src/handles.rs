@@ -85,3 +85,41 @@ impl Handles {
         lock(&self.directories).remove(&number);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kernfs::{Options, Tree};
+
+    use super::*;
+
+    #[test]
+    fn a_directory_is_found_by_its_number_until_it_is_closed() {
+        let handles = Handles::default();
+        let (one, other) = (handles.add_directory(), handles.add_directory());
+        let listing = handles.directory(one).unwrap();
+        assert!(Arc::ptr_eq(&listing, &handles.directory(one).unwrap()));
+        assert!(!Arc::ptr_eq(&listing, &handles.directory(other).unwrap()));
+        handles.remove_directory(one);
+        assert!(handles.directory(one).is_none() && handles.directory(other).is_some());
+    }
+
+    #[test]
+    fn an_order_is_kept_from_the_start_of_a_listing_to_its_end() {
+        let tree = Tree::new(Options::default());
+        let root = tree.root();
+        let ids = ["a", "b"].map(|name| root.make_dir(name).unwrap().id());
+        let listing = Listing::default();
+        let read = |after| {
+            let mut read = Vec::new();
+            listing.read(root, after, |node| {
+                read.push(node.id());
+                false
+            });
+            read
+        };
+        assert_eq!(read(0), ids);
+        assert!(lock(&listing.0).is_some(), "the kernel asks once more");
+        assert_eq!(read(ids[1]), []);
+        assert!(lock(&listing.0).is_none());
+    }
+}

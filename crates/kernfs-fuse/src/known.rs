@@ -162,3 +162,86 @@ impl Drop for Revealed<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kernfs::{Options, Tree};
+
+    use super::*;
+
+    fn tree() -> (Tree, Arc<Node>, Arc<Node>, Known) {
+        let tree = Tree::new(Options::default());
+        let outer = tree.root().make_dir("outer").unwrap();
+        let inner = outer.make_dir("inner").unwrap();
+        let known = Known::new(tree.root());
+        (tree, outer, inner, known)
+    }
+
+    #[test]
+    fn a_node_is_known_until_each_look_up_is_forgotten() {
+        let (tree, outer, inner, known) = tree();
+        assert!(known.contains(tree.root().id()) && !known.contains(outer.id()));
+        known.add(&outer);
+        known.add(&outer);
+        known.add(&inner);
+        known.add(&inner);
+        assert_eq!(known.len(), 3);
+        known.forget(outer.id(), 1);
+        assert!(known.contains(outer.id()));
+        known.forget(outer.id(), 1);
+        assert!(!known.contains(outer.id()) && known.contains(inner.id()));
+        known.forget(inner.id(), 2);
+        assert!(!known.contains(inner.id()));
+        known.forget(tree.root().id(), 5);
+        assert!(known.contains(tree.root().id()), "for ever");
+        assert_eq!(known.len(), 1);
+    }
+
+    #[test]
+    fn a_removed_node_is_revealed_to_one_thread_under_its_name_for_a_time() {
+        let (tree, outer, inner, known) = tree();
+        let other = outer.make_dir("other").unwrap();
+        let root = tree.root().id();
+        let thread = crate::own::thread_id();
+        outer.remove();
+        let found = |thread, above, name: &str| {
+            known.revealed(thread, above, name.as_bytes()).map(|node| node.id())
+        };
+        let first = known.reveal(&inner);
+        let second = known.reveal(&other);
+        assert_eq!(found(thread, outer.id(), "inner"), Some(inner.id()));
+        assert_eq!(found(thread, outer.id(), "other"), Some(other.id()));
+        assert_eq!(found(thread, root, "outer"), Some(outer.id()), "the way there");
+        assert_eq!(found(thread + 1, outer.id(), "inner"), None);
+        assert_eq!(found(thread, root, "inner"), None);
+        assert_eq!(found(thread, outer.id(), "name"), None);
+        drop(second);
+        assert_eq!(found(thread, outer.id(), "inner"), Some(inner.id()));
+        assert_eq!(found(thread, outer.id(), "other"), None);
+        assert_eq!(found(thread, root, "outer"), Some(outer.id()));
+        // What another thread reveals is its own to end.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                drop(known.reveal(&inner));
+                assert_eq!(found(thread, outer.id(), "inner"), Some(inner.id()));
+            });
+        });
+        assert_eq!(found(thread, outer.id(), "inner"), Some(inner.id()));
+        drop(first);
+        assert_eq!(found(thread, outer.id(), "inner"), None);
+        assert_eq!(found(thread, root, "outer"), None);
+    }
+
+    #[test]
+    fn a_removal_meanwhile_is_noticed() {
+        let (_tree, outer, inner, known) = tree();
+        let nothing = known.reveal(&inner);
+        assert!(nothing.is_all_of(&inner));
+        inner.remove();
+        assert!(!nothing.is_all_of(&inner));
+        let it = known.reveal(&inner);
+        assert!(it.is_all_of(&inner));
+        outer.remove();
+        assert!(!it.is_all_of(&inner));
+    }
+}

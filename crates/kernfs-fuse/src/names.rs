@@ -46,4 +46,10 @@ mod tests {
             assert_eq!(longest(release.as_bytes()), most, "{release}");
         }
     }
+
+    #[test]
+    fn of_any_kernel() {
+        assert!(is_taken(&[b'x'; NAME_MAX]));
+        assert!(!is_taken(&[b'x'; LONGEST + 1]));
+    }
 }

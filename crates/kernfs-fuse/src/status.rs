@@ -123,4 +123,32 @@ mod tests {
         assert!(status.shares_pid_namespace() || outer);
         assert!(Status::of(u32::MAX).is_none());
     }
+
+    #[test]
+    fn as_many_groups_as_are_kept_are_kept() {
+        let most = format!("Groups:\t{}", "7 ".repeat(GROUPS_MAX));
+        let status = Status::parse("42".into(), &TEXT.replace("Groups:\t24 25 ", &most)).unwrap();
+        assert_eq!(status.groups.len(), GROUPS_MAX);
+    }
+
+    #[test]
+    fn privileged_takes_both_capabilities_in_the_namespace_of_this_process() {
+        let is_privileged = |thread: &str, capabilities: &str| {
+            let text = TEXT.replace("0000000000000022", capabilities);
+            Status::parse(thread.into(), &text).unwrap().is_privileged()
+        };
+        // CAP_DAC_OVERRIDE is 1, CAP_KILL is 5 (include/uapi/linux/capability.h).
+        for (capabilities, both) in [
+            ("22", true),
+            ("000001ffffffffff", true),
+            ("2", false),
+            ("20", false),
+            ("1", false),
+            ("0", false),
+            ("000001ffffffffdd", false),
+        ] {
+            assert_eq!(is_privileged("self", capabilities), both, "{capabilities}");
+        }
+        assert!(!is_privileged("no-thread", "22"));
+    }
 }
