@@ -164,14 +164,14 @@ pub(crate) fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::NOENT | Errno::NODEV | Errno::NOTDIR | Errno::STALE)
 }
 
-/// The longest name that the kernel looks for by an id.
-const LONGEST_LOOKED_FOR: usize = 255;
+/// The longest name that a record of fanotify has room for, and that the kernel looks for by an id.
+pub(crate) const NAME_MAX: usize = 255;
 
 /// The kernel may not find what is at this path by its id: of what is not in its cache of names it looks
 /// for the name and those above it, and has no room for longer ones (`exportfs_get_name`), which cgroupfs
 /// takes.
 pub(crate) fn has_long_name(path: &[u8]) -> bool {
-    path.split(|&byte| byte == b'/').any(|name| name.len() > LONGEST_LOOKED_FOR)
+    path.split(|&byte| byte == b'/').any(|name| name.len() > NAME_MAX)
 }
 
 /// [`World::watch_and_read`] by the two verbs it stands for.
@@ -216,10 +216,9 @@ pub trait World {
     /// yet takes away other programs' removal events.
     fn open_child(&mut self, dir: &mut Self::Dir, name: &[u8]) -> Result<(Self::Dir, Stat), Errno>;
 
-    /// Opens the directory with this id, wherever it lies. ENOENT or ESTALE: it is removed. Any
-    /// error, where a name of more than 255 bytes leads to it, may only mean that the kernel cannot find it
-    /// so. `None`: this world does not
-    /// go by ids, or there is none (0).
+    /// Opens the directory with this id, wherever it lies. ENOENT or ESTALE: it is removed. Any error,
+    /// where a name of more than 255 bytes leads to it, may only mean that the kernel cannot find it
+    /// so. `None`: this world does not go by ids, or there is none (0).
     fn open_id(&mut self, base: usize, id: u64) -> Option<Result<Self::Dir, Errno>>;
 
     /// As [`World::open_id`], but whether it is still there comes to light only when the handle is used:

@@ -2,31 +2,26 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod sim;
+
 use std::{sync::Arc, time::Duration};
 
 use cgwatch::{
-    Depth, Event, EventKind, GapReason, Limits, Options, SimWorld, Watcher,
+    EventKind, GapReason, Limits, Options, SimWorld, Watcher,
     cgroup_sim::{self, Event as Counted, Hierarchy},
 };
 
+use self::sim::take;
+
 fn services() -> Arc<Hierarchy> {
     let options = cgroup_sim::Options { remember: true, ..Default::default() };
-    let hierarchy = Hierarchy::new(options);
-    hierarchy.write("/cgroup.subtree_control", "+memory").unwrap();
-    hierarchy.mkdir("/services").unwrap();
-    hierarchy.write("/services/cgroup.subtree_control", "+memory").unwrap();
-    Arc::new(hierarchy)
+    sim::hierarchy(options, "/services", "+memory")
 }
 
 fn watcher(world: SimWorld) -> Watcher<SimWorld> {
-    let mut watcher = Watcher::simulated(world, Options::new()).unwrap();
-    watcher.add("/services".as_ref(), Depth::All).unwrap();
+    let mut watcher = sim::watcher(world, Options::new(), "/services");
     take(&mut watcher);
     watcher
-}
-
-fn take(watcher: &mut Watcher<SimWorld>) -> Vec<Event> {
-    std::iter::from_fn(|| watcher.next().unwrap()).collect()
 }
 
 /// What a dead cgroup counts late is told as late, though its parent never stands still for as long as

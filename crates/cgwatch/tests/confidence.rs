@@ -3,12 +3,16 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod sim;
+
 use std::{sync::Arc, time::Duration};
 
 use cgwatch::{
     Confidence, Depth, Event, EventKind, Options, SimWorld, Strategy, Unseen, Watcher,
     cgroup_sim::{self, Event as Counted, Hierarchy, MountOptions, Profile},
 };
+
+use self::sim::listen as listen_for;
 
 const FILE: &str = "memory.events";
 const NOTIFIED: [Strategy; 2] = [Strategy::Inotify, Strategy::Fanotify];
@@ -17,11 +21,7 @@ fn services() -> Arc<Hierarchy> {
     let profile = Profile::Linux71;
     // Those that are gone count on.
     let options = cgroup_sim::Options { profile, remember: true, ..Default::default() };
-    let hierarchy = Hierarchy::new(options);
-    hierarchy.write("/cgroup.subtree_control", "+memory").unwrap();
-    hierarchy.mkdir("/services").unwrap();
-    hierarchy.write("/services/cgroup.subtree_control", "+memory").unwrap();
-    Arc::new(hierarchy)
+    sim::hierarchy(options, "/services", "+memory")
 }
 
 fn parent(hierarchy: &Hierarchy, path: &str) {
@@ -31,18 +31,11 @@ fn parent(hierarchy: &Hierarchy, path: &str) {
 
 fn watcher(hierarchy: &Arc<Hierarchy>, strategy: Strategy) -> Watcher<SimWorld> {
     let world = SimWorld::new(Arc::clone(hierarchy));
-    let mut watcher = Watcher::simulated(world, Options::new().strategy(strategy)).unwrap();
-    watcher.add("/services".as_ref(), Depth::All).unwrap();
-    watcher
+    sim::watcher(world, Options::new().strategy(strategy), "/services")
 }
 
-/// All that is told until nothing has been for a second.
 fn listen(watcher: &mut Watcher<SimWorld>) -> Vec<Event> {
     listen_for(watcher, Duration::from_secs(1))
-}
-
-fn listen_for(watcher: &mut Watcher<SimWorld>, patience: Duration) -> Vec<Event> {
-    std::iter::from_fn(|| watcher.wait(Some(patience)).unwrap()).collect()
 }
 
 /// Counts, and goes before anybody could look.

@@ -3,10 +3,12 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod sim;
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use cgwatch::{
-    Depth, Driver, Event, EventKind, Options, SimWorld, Strategy, Watcher,
+    Driver, Event, EventKind, Options, SimWorld, Strategy, Watcher,
     cgroup_sim::{self, Event as Counted, Hierarchy, Profile},
 };
 
@@ -40,20 +42,14 @@ struct Nest {
 impl Nest {
     fn new(profile: Profile) -> Self {
         let options = cgroup_sim::Options { profile, ..Default::default() };
-        let hierarchy = Arc::new(Hierarchy::new(options));
-        hierarchy.write("/cgroup.subtree_control", "+memory").unwrap();
-        hierarchy.mkdir("/top").unwrap();
-        hierarchy.write("/top/cgroup.subtree_control", "+memory").unwrap();
+        let hierarchy = sim::hierarchy(options, "/top", "+memory");
         Self { hierarchy, path: "/top".into(), ids: Vec::new() }
     }
 
     fn watch(&self, strategy: Strategy, one_in: usize) -> Watcher<SimWorld> {
         let forgets = Forgets { top: self.id(), one_in, tries: 0 };
         let world = SimWorld::new(Arc::clone(&self.hierarchy)).driven_by(forgets);
-        let options = Options::new().strategy(strategy);
-        let mut watcher = Watcher::simulated(world, options).unwrap();
-        watcher.add("/top".as_ref(), Depth::All).unwrap();
-        watcher
+        sim::watcher(world, Options::new().strategy(strategy), "/top")
     }
 
     fn deepen(&mut self) {

@@ -2,6 +2,8 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod sim;
+
 use std::{
     sync::{
         Arc,
@@ -19,27 +21,23 @@ use rustix::io::Errno;
 
 const ALL: [Strategy; 3] = [Strategy::Inotify, Strategy::Fanotify, Strategy::Sweep];
 /// Some sweeps.
-const LONG: Option<Duration> = Some(Duration::from_secs(90));
+const LONG: Duration = Duration::from_secs(90);
 
 fn services() -> Arc<Hierarchy> {
     let options = cgroup_sim::Options { profile: Profile::Linux71, ..Default::default() };
-    let hierarchy = Hierarchy::new(options);
-    hierarchy.write("/cgroup.subtree_control", "+memory").unwrap();
-    for path in ["/other", "/services", "/services/web", "/services/web/worker"] {
+    let hierarchy = sim::hierarchy(options, "/services", "+memory");
+    for path in ["/other", "/services/web", "/services/web/worker"] {
         hierarchy.mkdir(path).unwrap();
     }
-    hierarchy.write("/services/cgroup.subtree_control", "+memory").unwrap();
-    Arc::new(hierarchy)
+    hierarchy
 }
 
 fn watcher(world: SimWorld, options: Options) -> Watcher<SimWorld> {
-    let mut watcher = Watcher::simulated(world, options).unwrap();
-    watcher.add("/services".as_ref(), Depth::All).unwrap();
-    watcher
+    sim::watcher(world, options, "/services")
 }
 
 fn listen(watcher: &mut Watcher<SimWorld>) -> Vec<Event> {
-    std::iter::from_fn(|| watcher.wait(LONG).unwrap()).collect()
+    sim::listen(watcher, LONG)
 }
 
 #[test]

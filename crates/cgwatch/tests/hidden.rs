@@ -3,6 +3,8 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod sim;
+
 use std::{
     sync::{
         Arc,
@@ -12,26 +14,20 @@ use std::{
 };
 
 use cgwatch::{
-    Confidence, Depth, Driver, Event, EventKind, Options, SimWorld, Strategy, Verb, Watcher,
+    Confidence, Driver, Event, EventKind, Options, SimWorld, Strategy, Verb,
     cgroup_sim::{self, Event as Counted, Hierarchy},
 };
 use rustix::io::Errno;
 
+use self::sim::listen;
+
 /// Some sweeps of the usual 30 s.
-const LONG: Option<Duration> = Some(Duration::from_secs(150));
+const LONG: Duration = Duration::from_secs(150);
 /// None.
-const BRIEF: Option<Duration> = Some(Duration::from_secs(1));
+const BRIEF: Duration = Duration::from_secs(1);
 
 fn hierarchy() -> Arc<Hierarchy> {
-    let hierarchy = Hierarchy::new(cgroup_sim::Options::default());
-    hierarchy.write("/cgroup.subtree_control", "+memory").unwrap();
-    hierarchy.mkdir("/top").unwrap();
-    hierarchy.write("/top/cgroup.subtree_control", "+memory").unwrap();
-    Arc::new(hierarchy)
-}
-
-fn all(watcher: &mut Watcher<SimWorld>, patience: Option<Duration>) -> Vec<Event> {
-    std::iter::from_fn(|| watcher.wait(patience).unwrap()).collect()
+    sim::hierarchy(cgroup_sim::Options::default(), "/top", "+memory")
 }
 
 /// What was counted of `high` by these events: as the own of the cgroup at `path`, and otherwise.
@@ -77,13 +73,12 @@ fn what_cannot_be_read_is_not_given_to_a_neighbour_that_dies() {
             let on = Arc::new(AtomicBool::new(false));
             let driver = Closed { directory: a, on: Arc::clone(&on), errno };
             let world = SimWorld::new(Arc::clone(&hierarchy)).by_id(false).driven_by(driver);
-            let mut watcher = Watcher::simulated(world, Options::new().strategy(strategy)).unwrap();
-            watcher.add("/top".as_ref(), Depth::All).unwrap();
-            all(&mut watcher, BRIEF);
+            let mut watcher = sim::watcher(world, Options::new().strategy(strategy), "/top");
+            listen(&mut watcher, BRIEF);
             on.store(true, SeqCst);
             hierarchy.count(a, Counted::MemoryHigh, 5).unwrap();
             hierarchy.rmdir("/top/b").unwrap();
-            let mut events = all(&mut watcher, LONG);
+            let mut events = listen(&mut watcher, LONG);
             let removal = events.iter().find_map(|event| match &event.kind {
                 EventKind::Removed { unseen, .. } => Some(unseen),
                 _ => None,
@@ -93,7 +88,7 @@ fn what_cannot_be_read_is_not_given_to_a_neighbour_that_dies() {
             assert_eq!(its.map(|(_, counted)| counted), Some(&None), "it cannot be known");
             assert_eq!(told(&events, "/a"), (0, 0), "{strategy:?} {errno}");
             on.store(false, SeqCst);
-            events.extend(all(&mut watcher, LONG));
+            events.extend(listen(&mut watcher, LONG));
             assert_eq!(told(&events, "/a"), (5, 0), "{strategy:?} {errno}");
         }
     }
@@ -108,17 +103,16 @@ fn what_is_left_over_then_is_told_late() {
     let on = Arc::new(AtomicBool::new(false));
     let driver = Closed { directory: a, on: Arc::clone(&on), errno: Errno::ACCESS };
     let world = SimWorld::new(Arc::clone(&hierarchy)).by_id(false).driven_by(driver);
-    let mut watcher = Watcher::simulated(world, Options::new()).unwrap();
-    watcher.add("/top".as_ref(), Depth::All).unwrap();
-    all(&mut watcher, BRIEF);
+    let mut watcher = sim::watcher(world, Options::new(), "/top");
+    listen(&mut watcher, BRIEF);
     on.store(true, SeqCst);
     hierarchy.count(a, Counted::MemoryHigh, 5).unwrap();
     hierarchy.count(b, Counted::MemoryHigh, 3).unwrap();
     hierarchy.rmdir("/top/b").unwrap();
-    let mut events = all(&mut watcher, LONG);
+    let mut events = listen(&mut watcher, LONG);
     assert_eq!(told(&events, "/a"), (0, 0));
     on.store(false, SeqCst);
-    events.extend(all(&mut watcher, LONG));
+    events.extend(listen(&mut watcher, LONG));
     assert_eq!(told(&events, "/a"), (5, 3));
 }
 
@@ -128,19 +122,18 @@ fn what_the_mark_says_nothing_of_is_found_before_others_are_said_to_have_counted
     let hierarchy = hierarchy();
     let world = SimWorld::new(Arc::clone(&hierarchy));
     let options = Options::new().strategy(Strategy::Fanotify);
-    let mut watcher = Watcher::simulated(world, options).unwrap();
-    watcher.add("/top".as_ref(), Depth::All).unwrap();
-    all(&mut watcher, BRIEF);
+    let mut watcher = sim::watcher(world, options, "/top");
+    listen(&mut watcher, BRIEF);
     let name = "x".repeat(256);
     let hidden = hierarchy.mkdir(format!("/top/{name}")).unwrap();
     hierarchy.mkdir("/top/b").unwrap();
-    let mut events = all(&mut watcher, BRIEF);
+    let mut events = listen(&mut watcher, BRIEF);
     let appeared =
         |event: &&Event| matches!(event.kind, EventKind::Appeared { existing: false, .. });
     assert_eq!(events.iter().filter(appeared).count(), 1, "it is not hidden: {events:?}");
     hierarchy.count(hidden, Counted::MemoryHigh, 5).unwrap();
     hierarchy.rmdir("/top/b").unwrap();
-    events.extend(all(&mut watcher, LONG));
+    events.extend(listen(&mut watcher, LONG));
     assert_eq!(told(&events, &format!("/{name}")), (5, 0));
     let bounded = events.iter().any(|event| match &event.kind {
         EventKind::Removed { unseen, .. } => unseen.confidence == Some(Confidence::Bounded),

@@ -2,32 +2,26 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod sim;
+
 use std::{sync::Arc, time::Duration};
 
 use cgwatch::{
-    Depth, Event, EventKind, Options, SimWorld, Watcher,
+    Event, EventKind, Options, SimWorld, Watcher,
     cgroup_sim::{self, Event as Counted, Hierarchy, Profile},
 };
 
+use self::sim::take;
+
 fn hierarchy() -> Arc<Hierarchy> {
     let options = cgroup_sim::Options { profile: Profile::Linux70, ..Default::default() };
-    let hierarchy = Hierarchy::new(options);
-    hierarchy.write("/cgroup.subtree_control", "+memory +pids").unwrap();
-    hierarchy.mkdir("/services").unwrap();
-    hierarchy.write("/services/cgroup.subtree_control", "+memory +pids").unwrap();
-    Arc::new(hierarchy)
+    sim::hierarchy(options, "/services", "+memory +pids")
 }
 
 fn watch(world: SimWorld, root: &str) -> Watcher<SimWorld> {
-    let mut watcher = Watcher::simulated(world, Options::new()).unwrap();
-    watcher.add(root.as_ref(), Depth::All).unwrap();
+    let mut watcher = sim::watcher(world, Options::new(), root);
     take(&mut watcher);
     watcher
-}
-
-/// What is emitted without waiting for anything.
-fn take(watcher: &mut Watcher<SimWorld>) -> Vec<Event> {
-    std::iter::from_fn(|| watcher.next().unwrap()).collect()
 }
 
 /// The changes among events: path, file, and what is new.

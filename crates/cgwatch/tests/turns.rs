@@ -2,6 +2,8 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod sim;
+
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard},
@@ -13,6 +15,8 @@ use cgwatch::{
     cgroup_sim::{self, Event as Counted, Hierarchy, Profile},
 };
 use rustix::io::Errno;
+
+use self::sim::take;
 
 /// Every call that could fail, with the directory it is made in.
 #[derive(Clone, Default)]
@@ -52,10 +56,8 @@ struct Watched {
 /// Watches `/dir`, which has so many children, until all is read.
 fn watched(children: usize, options: Options, limits: Limits) -> Watched {
     let profile = Profile::Linux70;
-    let hierarchy = Arc::new(Hierarchy::new(cgroup_sim::Options { profile, ..Default::default() }));
-    hierarchy.write("/cgroup.subtree_control", "+memory +pids").unwrap();
-    hierarchy.mkdir("/dir").unwrap();
-    hierarchy.write("/dir/cgroup.subtree_control", "+memory +pids").unwrap();
+    let sim_options = cgroup_sim::Options { profile, ..Default::default() };
+    let hierarchy = sim::hierarchy(sim_options, "/dir", "+memory +pids");
     let children: Vec<_> =
         (0..children).map(|n| hierarchy.mkdir(format!("/dir/{n}")).unwrap()).collect();
     let (calls, watcher) = watch(&hierarchy, "/dir", options, limits);
@@ -70,17 +72,12 @@ fn watch(
 ) -> (Calls, Watcher<SimWorld>) {
     let calls = Calls::default();
     let world = SimWorld::new(Arc::clone(hierarchy)).limits(limits).driven_by(calls.clone());
-    let mut watcher = Watcher::simulated(world, options).unwrap();
-    watcher.add(root.as_ref(), Depth::All).unwrap();
+    let mut watcher = sim::watcher(world, options, root);
     take(&mut watcher);
     hierarchy.advance(Duration::from_secs(2));
     take(&mut watcher);
     calls.all().clear();
     (calls, watcher)
-}
-
-fn take(watcher: &mut Watcher<SimWorld>) -> Vec<Event> {
-    std::iter::from_fn(|| watcher.next().unwrap()).collect()
 }
 
 fn names(events: &[Event]) -> Vec<String> {

@@ -2,6 +2,8 @@
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod sim;
+
 use std::{sync::Arc, time::Duration};
 
 use cgwatch::{
@@ -9,26 +11,18 @@ use cgwatch::{
     cgroup_sim::{self, Event as Counted, Hierarchy, MountOptions, Profile},
 };
 
+use self::sim::take;
+
 fn services() -> Arc<Hierarchy> {
     let options = cgroup_sim::Options { profile: Profile::Linux71, ..Default::default() };
-    let hierarchy = Hierarchy::new(options);
-    hierarchy.write("/cgroup.subtree_control", "+memory +pids").unwrap();
-    hierarchy.mkdir("/services").unwrap();
-    hierarchy.write("/services/cgroup.subtree_control", "+memory +pids").unwrap();
-    Arc::new(hierarchy)
+    sim::hierarchy(options, "/services", "+memory +pids")
 }
 
 fn watch(world: SimWorld) -> Watcher<SimWorld> {
     let files = ["memory.events", "memory.swap.events", "pids.events"];
-    let mut watcher = Watcher::simulated(world, Options::new().files(files)).unwrap();
-    watcher.add("/services".as_ref(), Depth::All).unwrap();
+    let mut watcher = sim::watcher(world, Options::new().files(files), "/services");
     take(&mut watcher);
     watcher
-}
-
-/// What is emitted without waiting for anything.
-fn take(watcher: &mut Watcher<SimWorld>) -> Vec<Event> {
-    std::iter::from_fn(|| watcher.next().unwrap()).collect()
 }
 
 /// What the only removal among events says that was not seen.

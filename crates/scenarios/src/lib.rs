@@ -16,6 +16,7 @@ mod huge_pages;
 mod json;
 mod mounts;
 mod process;
+mod queues;
 mod recording;
 mod scenario;
 mod serving;
@@ -35,6 +36,7 @@ pub use soak::Soak;
 
 use failure::ensure;
 use holding::{Descriptors, descriptors, forget_heap_peak, heap, heap_peak, resident};
+use queues::Queues;
 use recording::Recording;
 use tree::{Cgroup, Tree};
 use watching::{Circumstances, Outside};

@@ -5,20 +5,19 @@ use std::{
     ffi::{OsStr, OsString},
     fs,
     io::{BufReader, Write as _},
-    os::{fd::OwnedFd, unix::process::CommandExt as _},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use cgwatch::{Depth, EventKind, Options, Watcher};
 use rustix::{
-    process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open},
+    process::{Pid, Signal, kill_process},
     thread::UnshareFlags,
 };
 
-use crate::{Environment, Failure, Recording, ensure, worker};
+use crate::{Environment, Failure, Queues, Recording, worker};
 
 /// What is different for the other process.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,7 +36,6 @@ pub(crate) struct Circumstances {
 #[derive(Debug)]
 pub(crate) struct Outside {
     process: Process,
-    patience: Duration,
     /// What it tells.
     pub(crate) recording: Recording,
 }
@@ -88,11 +86,7 @@ impl Outside {
         let mut child = command.spawn().map_err(Failure::driver("start", "cgwatch"))?;
         let output = child.stdout.take().map(BufReader::new);
         let output = output.ok_or_else(|| Failure::broken("a process without an output"))?;
-        Ok(Self {
-            process: Process(child),
-            patience: environment.patience(),
-            recording: Recording::of_lines(environment, output),
-        })
+        Ok(Self { process: Process(child), recording: Recording::of_lines(environment, output) })
     }
 
     /// Stops it as it is, as a machine without time for it would.
@@ -121,21 +115,12 @@ impl Outside {
         self.process.0.id().to_string()
     }
 
-    /// Waits until it has read every notification that the kernel keeps for it.
+    /// Where the kernel keeps notifications for it.
     ///
     /// # Errors
-    /// It reads nothing, or has no queue of notifications.
-    pub(crate) fn until_read(&self) -> Result<(), Failure> {
-        let queues = queues(Pid::from_child(&self.process.0))?;
-        let deadline = Instant::now() + self.patience;
-        for queue in queues {
-            // Nothing tells another process that a queue became empty.
-            while rustix::io::ioctl_fionread(&queue)? > 0 {
-                ensure!(Instant::now() < deadline, "cgwatch reads no notifications");
-                thread::sleep(Duration::from_millis(1));
-            }
-        }
-        Ok(())
+    /// It is gone, or has no such queue.
+    pub(crate) fn queues(&self, environment: &Environment) -> Result<Queues, Failure> {
+        Queues::of(Pid::from_child(&self.process.0), environment.patience())
     }
 
     /// Ends it: all that it has told.
@@ -146,29 +131,6 @@ impl Outside {
         self.process.end();
         Ok(self.recording.stop()?.0)
     }
-}
-
-/// The inotify instances and fanotify groups of another process.
-fn queues(process: Pid) -> Result<Vec<OwnedFd>, Failure> {
-    let directory = PathBuf::from(format!("/proc/{}/fd", process.as_raw_nonzero()));
-    let handle = pidfd_open(process, PidfdFlags::empty())?;
-    let mut queues = Vec::new();
-    for entry in fs::read_dir(&directory).map_err(Failure::driver("list", &directory))? {
-        let path = entry.map_err(Failure::driver("list", &directory))?.path();
-        // It may open and close files meanwhile.
-        let Ok(target) = fs::read_link(&path) else { continue };
-        if !["anon_inode:inotify", "anon_inode:[fanotify]"]
-            .iter()
-            .any(|name| target == Path::new(name))
-        {
-            continue;
-        }
-        let number = path.file_name().and_then(OsStr::to_str).and_then(|name| name.parse().ok());
-        let number = number.ok_or_else(|| Failure::broken("a descriptor that is no number"))?;
-        queues.push(pidfd_getfd(&handle, number, PidfdGetfdFlags::empty())?);
-    }
-    ensure!(!queues.is_empty(), "cgwatch has no queue of notifications");
-    Ok(queues)
 }
 
 #[derive(Debug)]

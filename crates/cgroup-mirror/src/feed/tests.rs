@@ -1,14 +1,16 @@
 //! Events that a driver cannot bring about at will, told to the feed of a mirror of real cgroups.
 
-use std::{fs, path::PathBuf};
+#[path = "../../tests/top/mod.rs"]
+mod top;
 
-use cgwatch::{CgroupPath, FileName, LearnedFrom, Mount};
+use cgwatch::{CgroupPath, FileName, LearnedFrom};
 use fsnotify::{
     Account, Limits,
     inotify::{InitFlags, Inotify, WatchMask},
 };
 use kernfs::SuperBlock;
 
+use self::top::Top;
 use super::*;
 use crate::Mirror;
 
@@ -16,30 +18,24 @@ const EVENTS: &str = "cgroup.events";
 
 /// A mirror of a cgroup of the test's own, and a watch on every `cgroup.events` that was asked for.
 struct Shown {
-    top: PathBuf,
     mirror: Mirror,
     mount: SuperBlock,
     inotify: Inotify,
+    top: Top,
 }
 
 impl Shown {
     /// With these cgroups; `None`, with a word, where there is no hierarchy to write in.
     fn new(test: &str, cgroups: &[&str]) -> Option<Self> {
-        let mount = Mount::all().ok()?.into_iter().next()?;
-        let top = mount.point.join(format!("cgwatch-feed-{test}-{}", std::process::id()));
-        if let Err(error) = fs::create_dir(&top) {
-            assert!(std::env::var_os("CI").is_none(), "{}: {error}", top.display());
-            eprintln!("skipped: no cgroup v2 hierarchy that can be written");
-            return None;
+        let top = Top::new(test)?;
+        for path in cgroups {
+            top.make(path);
         }
-        let made = Made(top.clone());
-        cgroups.iter().for_each(|path| fs::create_dir(top.join(path)).unwrap());
-        let mirror = Mirror::new(&top).unwrap();
+        let mirror = Mirror::new(&top.path).unwrap();
         let account = Account::new(Limits::default());
         let inotify = Inotify::new(&account, InitFlags::NONBLOCK).unwrap();
         let mount = mirror.tree().mount();
-        std::mem::forget(made);
-        Some(Self { top, mirror, mount, inotify })
+        Some(Self { mirror, mount, inotify, top })
     }
 
     fn watch(&self, path: &str) -> i32 {
@@ -65,7 +61,7 @@ impl Shown {
         Cgroup { n: *n, id: Some(life.node.id()), root_id: self.mirror.feed.root.id(), path }
     }
 
-    fn top(&self) -> Cgroup {
+    fn root(&self) -> Cgroup {
         let root = &self.mirror.feed.root;
         let is_it = |(_, life): &(&u64, &Life)| Arc::ptr_eq(&life.node, root);
         let (n, _) = self.mirror.feed.lives.iter().find(is_it).unwrap();
@@ -84,29 +80,6 @@ impl Shown {
         let (cgroup, files) = (self.cgroup(name), Values::default());
         let learned_from = LearnedFrom::Lookup;
         self.take(EventKind::Removed { cgroup, lived_ns: None, files, unseen, learned_from });
-    }
-}
-
-impl Drop for Shown {
-    fn drop(&mut self) {
-        drop(Made(self.top.clone()));
-    }
-}
-
-/// Removed with all below it.
-struct Made(PathBuf);
-
-impl Drop for Made {
-    fn drop(&mut self) {
-        fn remove(path: &std::path::Path) {
-            for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    remove(&entry.path());
-                }
-            }
-            let _ = fs::remove_dir(path);
-        }
-        remove(&self.0);
     }
 }
 
@@ -184,7 +157,7 @@ fn only_what_was_counted_unseen_is_a_modify() {
 fn nested_cgroups_are_shown_where_they_are() {
     let Some(mut shown) = Shown::new("nested", &["a", "a/b"]) else { return };
     assert_eq!(shown.mirror.usage().cgroups, 3);
-    fs::create_dir(shown.top.join("a/b/c")).unwrap();
+    shown.top.make("a/b/c");
     let end = Instant::now() + Duration::from_secs(20);
     while shown.mount.lookup("/a/b/c").is_err() {
         assert!(Instant::now() < end, "never shown");
@@ -197,7 +170,7 @@ fn nested_cgroups_are_shown_where_they_are() {
 fn which_files_there_are_is_looked_up_when_they_may_be_others() {
     let Some(mut shown) = Shown::new("files", &["a"]) else { return };
     let all = shown.mount.list("/a").unwrap().len();
-    let (top, cgroup) = (shown.top(), shown.cgroup("a"));
+    let (top, cgroup) = (shown.root(), shown.cgroup("a"));
     let files = Values::default();
     for kind in [
         EventKind::Touched { cgroup: cgroup.clone(), file: "cgroup.type".into() },

@@ -10,10 +10,7 @@ use fsnotify::{
 use rustix::io::Errno;
 
 use super::verbs::errno;
-use crate::world::Notification;
-
-/// `NAME_MAX` of Linux.
-const NAME_MAX: usize = 255;
+use crate::world::{NAME_MAX, Notification};
 
 /// The group and its mark.
 #[derive(Debug)]

@@ -11,6 +11,8 @@ mod files;
 mod lives;
 mod once;
 mod settling;
+#[path = "../sim/mod.rs"]
+mod sim;
 
 use std::{
     sync::{
@@ -21,7 +23,7 @@ use std::{
 };
 
 use cgwatch::{
-    Depth, Driver, Event, Options, SimWorld, Watcher,
+    Driver, Event, Options, SimWorld, Watcher,
     cgroup_sim::{self, Hierarchy, Profile},
 };
 
@@ -85,11 +87,7 @@ impl<F: FnMut(u64, &Hierarchy) + Send> Driver for Timed<F> {
 
 fn services(profile: Profile) -> Arc<Hierarchy> {
     let options = cgroup_sim::Options { profile, ..Default::default() };
-    let hierarchy = Hierarchy::new(options);
-    hierarchy.write("/cgroup.subtree_control", "+memory").unwrap();
-    hierarchy.mkdir("/services").unwrap();
-    hierarchy.write("/services/cgroup.subtree_control", "+memory").unwrap();
-    Arc::new(hierarchy)
+    sim::hierarchy(options, "/services", "+memory")
 }
 
 fn world(hierarchy: &Arc<Hierarchy>) -> SimWorld {
@@ -103,25 +101,17 @@ fn watcher(
     calls: u64,
     act: impl FnMut(&Hierarchy) + Send + 'static,
 ) -> Watcher<SimWorld> {
-    let world = world.driven_by(Once { calls, act });
-    let mut watcher = Watcher::simulated(world, options).unwrap();
-    watcher.add("/services".as_ref(), Depth::All).unwrap();
-    watcher
+    sim::watcher(world.driven_by(Once { calls, act }), options, "/services")
 }
 
 /// Watches `/services`, and has told what is there.
 fn settled(world: SimWorld, options: Options) -> Watcher<SimWorld> {
-    let mut watcher = Watcher::simulated(world, options).unwrap();
-    watcher.add("/services".as_ref(), Depth::All).unwrap();
+    let mut watcher = sim::watcher(world, options, "/services");
     listen(&mut watcher);
     watcher
 }
 
 /// All that is told until nothing has been for a minute and a half, in which everything is swept.
 fn listen(watcher: &mut Watcher<SimWorld>) -> Vec<Event> {
-    let mut events = Vec::new();
-    while let Some(event) = watcher.wait(Some(Duration::from_secs(90))).unwrap() {
-        events.push(event);
-    }
-    events
+    sim::listen(watcher, Duration::from_secs(90))
 }

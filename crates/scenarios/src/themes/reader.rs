@@ -180,11 +180,12 @@ fn pipe_blocked(environment: &Environment) -> Result<(), Failure> {
     let strategy = ["--strategy", environment.strategy.name()].map(OsStr::new);
     let arguments = strategy.into_iter().chain([tree.path().as_os_str()]);
     let outside = Outside::command(environment, arguments)?;
+    let queues = outside.queues(environment)?;
     outside.recording.pause();
     // Until the pipe is full and a little beyond, as the measure.
-    load.drive(births / 5, || outside.until_read())?;
+    load.drive(births / 5, || queues.until_read())?;
     let before = resident(&outside.pid())?;
-    load.drive(births - births / 5, || outside.until_read())?;
+    load.drive(births - births / 5, || queues.until_read())?;
     let after = resident(&outside.pid())?;
     // Unbounded it would be a hundred thousand changes and the births beside.
     const SLACK: u64 = 8 << 20;
