@@ -123,7 +123,13 @@ pub(crate) fn run(directory: &Path) -> anyhow::Result<ExitCode> {
     // A server that is dead by now has mounted nothing.
     let _ = rustix::io::write(rustix::stdio::stdout(), b"!");
     if !orphan {
-        let mut ready = [PollFd::new(&signals, PollFlags::IN)];
+        // A server that was dead before this asked for its parent sends no signal, but it has let go of
+        // the pipe, as it does only by its death.
+        let input = rustix::stdio::stdin();
+        let mut ready = [
+            PollFd::new(&signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(input, PollFlags::empty()),
+        ];
         while let Err(error) = poll(&mut ready, None) {
             if error != Errno::INTR {
                 return Err(error.into());

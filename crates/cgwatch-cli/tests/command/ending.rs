@@ -20,7 +20,7 @@ use rustix::{
 
 use crate::{
     mounting::{Mounted, is_mounted, mount},
-    running::{assert_fails, cgwatch, is_root, skipped, until},
+    running::{assert_fails, await_end, cgwatch, is_root, skipped, until},
 };
 
 /// A mount that is none of cgwatch's business; gone at the end.
@@ -224,4 +224,16 @@ fn without_proc() {
         .output()
         .unwrap();
     assert_fails(&output, &["mount -t proc"]);
+}
+
+/// A server that died before its guard could ask who its parent is sends it no signal.
+#[test]
+fn a_guard_whose_server_was_dead_at_once_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut guard = cgwatch(["guard".as_ref(), directory.path().as_os_str()]);
+    guard.current_dir(directory.path().parent().unwrap()).stdin(Stdio::piped());
+    let mut guard = guard.stdout(Stdio::null()).spawn().unwrap();
+    drop(guard.stdin.take());
+    await_end(rustix::process::Pid::from_child(&guard));
+    assert!(guard.wait().unwrap().success());
 }
