@@ -40,6 +40,11 @@ impl Route {
     fn lanes(&self) -> &[u64] {
         &self.lanes[..self.length]
     }
+
+    /// The lane on the way that so many others are above, if there is one.
+    pub(crate) fn lane(&self, level: usize) -> Option<u64> {
+        self.lanes().get(level).copied()
+    }
 }
 
 /// Where an item stands to those below its lane.

@@ -6,10 +6,7 @@
 //! still grow, births that wait together with their deaths, is withheld beyond a limit and summed
 //! up in a `gap`.
 
-use std::{
-    collections::HashSet,
-    mem::{Discriminant, discriminant},
-};
+use std::mem::{Discriminant, discriminant};
 
 use hashbrown::HashMap;
 use rustix::io::Errno;
@@ -382,51 +379,13 @@ impl Untold {
         self.push(books, Entry::Ready { after_gap });
     }
 
-    /// Withholds births that wait together with their deaths, if there are more than `limit`.
-    pub(crate) fn bound(&mut self, books: &mut Books, schemas: &Schemas, limit: usize) {
-        if self.pairs <= limit.max(books.alive()) {
-            return;
-        }
-        // An amount that others share is told if it can be.
-        self.cancel(books, schemas, |unseen| unseen.shared_with.is_empty());
-        if self.pairs > limit.max(books.alive()) {
-            self.cancel(books, schemas, |_| true);
-        }
-        self.push_gap(books, GapReason::Reader);
-        self.push_ready(books, true);
-    }
-
-    fn cancel(&mut self, books: &mut Books, schemas: &Schemas, may: impl Fn(&Unseen) -> bool) {
-        let mut gone = Vec::new();
-        // A parent dies after its children, so it comes later, and stays if one of them does.
-        let mut parents = HashSet::new();
-        for entry in self.queue.iter() {
-            let Entry::Removal(key) = entry else { continue };
-            let Some(node) = books.get(*key) else { continue };
-            let removal = self.told.get(key).and_then(|told| told.removal.as_ref());
-            let may = removal.is_some_and(|removal| may(&removal.unseen)) && !parents.contains(key);
-            if !node.flags.told && !node.flags.existing && may {
-                gone.push(*key);
-            } else {
-                parents.extend(node.parent);
-            }
-        }
-        for key in gone {
-            let told = self.told.remove(&key);
-            if let Some(node) = books.forget(key) {
-                self.pairs = self.pairs.saturating_sub(1);
-                self.cancelled.add_node(&node, told.as_ref(), schemas);
-            }
-            self.cancelled.add_told(told.as_ref(), schemas);
-        }
-        self.drop_forgotten(books);
-    }
-
     /// Takes nodes that are forgotten out of the queue.
     fn drop_forgotten(&mut self, books: &Books) {
         self.queue.retain(|entry| entry.key().is_none_or(|key| books.get(key).is_some()));
     }
 }
+
+mod withhold;
 
 #[cfg(test)]
 mod tests;

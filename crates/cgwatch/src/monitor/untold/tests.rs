@@ -243,6 +243,24 @@ fn births_are_withheld_with_their_deaths_beyond_a_limit() {
     }
 }
 
+/// An owner who makes many has his own withheld, none of another's.
+#[test]
+fn those_of_the_subtree_with_the_most_are_withheld() {
+    let mut queue = Queue::new(100);
+    let top = queue.node(None, "top");
+    let [owner, other] = ["owner", "other"].map(|name| queue.node(Some(top), name));
+    for number in 0..8 {
+        queue.pair(Some(owner), &format!("many {number}"));
+    }
+    queue.pair(Some(other), "few");
+    let all: Vec<_> = queue.books.iter().map(|(key, _)| key).collect();
+    all.iter().for_each(|key| queue.settle(*key, &[]));
+    queue.bound(4);
+    let left = ["few", "few removed", "gap reader", "ready after gap"];
+    assert_eq!(queue.waiting(), left);
+    assert_eq!(queue.untold.take_cancelled().pairs, 8);
+}
+
 /// Only what waits with its death counts towards the limit, until it is forgotten.
 #[test]
 fn what_is_forgotten_counts_no_more_towards_the_limit() {
