@@ -480,3 +480,6 @@ impl GapReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -171,4 +171,25 @@ mod tests {
         let error = Filter::new().paths(["/[a"]).unwrap_err();
         assert!(matches!(error, Error::BadGlob { glob, .. } if glob == "/[a"));
     }
+
+    #[test]
+    fn files_that_come_go_or_are_touched_are_filtered_by_their_names() {
+        let cgroup = || Cgroup { n: 1, id: None, root_id: 1, path: CgroupPath::new(b"/x") };
+        let added = |files: &[&str]| EventKind::FileAdded {
+            cgroup: cgroup(),
+            files: Files(files.iter().map(|file| ((*file).into(), Values::default())).collect()),
+        };
+        let (memory, pids) = ("memory.events", "pids.events");
+        let filter = Filter::new().files([memory]);
+        for (file, admitted) in [(memory, true), (pids, false)] {
+            let unseen = Unseen::default();
+            let gone = EventKind::FileRemoved { cgroup: cgroup(), file: file.into(), unseen };
+            let touched = EventKind::Touched { cgroup: cgroup(), file: file.into() };
+            for kind in [gone, touched, added(&[file])] {
+                assert_eq!(filter.admits(&kind), admitted, "{kind:?}");
+                assert!(Filter::new().admits(&kind));
+            }
+        }
+        assert!(filter.admits(&added(&[pids, memory])), "one of them is enough");
+    }
 }

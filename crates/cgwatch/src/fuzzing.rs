@@ -1,5 +1,5 @@
-//! What the fuzz targets (`fuzz/`) reach of the private decoders; compiled with `--cfg fuzzing`
-//! only.
+//! What the fuzz targets (`fuzz/`) reach of the private decoders; compiled with `--cfg fuzzing`, and
+//! for its own test.
 
 use crate::{Mount, mount, parse};
 
@@ -15,4 +15,19 @@ pub fn event_file(text: &[u8]) -> Vec<(String, u64)> {
 #[must_use]
 pub fn mountinfo(text: &[u8]) -> Vec<Mount> {
     mount::parse(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else the targets would try nothing.
+    #[test]
+    fn the_targets_reach_the_decoders() {
+        let entries = [("low".into(), 1), ("dev/max".into(), 2)];
+        assert_eq!(event_file(b"low 1\ndev max=2\n"), entries);
+        let mounts = mountinfo(b"41 31 0:38 / /c rw - cgroup2 cgroup2 rw\n");
+        let points: Vec<_> = mounts.into_iter().map(|mount| mount.point).collect();
+        assert_eq!(points, [std::path::Path::new("/c")]);
+    }
 }

@@ -41,7 +41,7 @@ mod capability;
 mod error;
 mod event;
 mod filter;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod host;
 #[cfg(feature = "json")]

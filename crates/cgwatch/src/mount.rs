@@ -48,7 +48,6 @@ impl Mount {
         let mut mounts = parse(&text);
         // Another mount may lie on top.
         mounts.retain(|mount| FileSystem::of(&mount.point) == Ok(FileSystem::Cgroup2));
-        mounts.sort_by_key(|mount| mount.root != Path::new("/"));
         Ok(mounts)
     }
 
@@ -101,9 +100,12 @@ impl FileSystem {
     }
 }
 
-/// The lines of type `cgroup2`; a line that is not understood is passed over.
+/// The lines of type `cgroup2`, those that show the whole hierarchy first; a line that is not
+/// understood is passed over.
 pub(crate) fn parse(text: &[u8]) -> Vec<Mount> {
-    MountInfo::parse(text).filter_map(Mount::from_info).collect()
+    let mut mounts: Vec<_> = MountInfo::parse(text).filter_map(Mount::from_info).collect();
+    mounts.sort_by_key(|mount| mount.root != Path::new("/"));
+    mounts
 }
 
 /// A line, if it is of type `cgroup2`.
@@ -151,5 +153,16 @@ mod tests {
         assert_eq!(Mount::of(&mounts, Path::new("/c/deep/x")).unwrap().point, Path::new("/c/deep"));
         assert_eq!(Mount::of(&mounts, Path::new("/c/d")).unwrap().point, Path::new("/c"));
         assert!(Mount::of(&mounts, Path::new("/d")).is_none());
+    }
+
+    /// Whatever was mounted first: without a path the whole hierarchy is meant.
+    #[test]
+    fn what_shows_the_whole_hierarchy_comes_first() {
+        let text = b"1 2 0:3 /part /a rw - cgroup2 none rw\n\
+            2 2 0:3 / /b rw - cgroup2 none rw\n\
+            3 2 0:3 /.. /c rw - cgroup2 none rw\n\
+            4 2 0:3 / /d rw - cgroup2 none rw\n";
+        let points: Vec<_> = parse(text).into_iter().map(|mount| mount.point).collect();
+        assert_eq!(points, ["/b", "/d", "/a", "/c"].map(PathBuf::from));
     }
 }

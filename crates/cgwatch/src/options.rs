@@ -145,3 +145,35 @@ impl Default for Options {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever the order.
+    #[test]
+    fn each_setting_leaves_the_others_alone() {
+        type Set = fn(Options) -> Options;
+        let sets: [Set; 7] = [
+            |options| options.strategy(Strategy::Sweep),
+            |options| options.files(["pids.events"]),
+            |options| options.sweep_interval(Duration::from_secs(3)),
+            |options| options.filter(Filter::new().kinds(["removed"])),
+            |options| options.untold_pairs(7),
+            |options| options.batch(8),
+            |options| options.touches(true),
+        ];
+        for first in 0..sets.len() {
+            let mut options = Options::new();
+            for at in 0..sets.len() {
+                options = sets[(first + at) % sets.len()](options);
+            }
+            assert_eq!(options.strategy, Strategy::Sweep);
+            assert_eq!(options.files, ["pids.events"]);
+            assert_eq!(options.sweep_interval, Duration::from_secs(3));
+            let filter = format!("{:?}", Filter::new().kinds(["removed"]));
+            assert_eq!(format!("{:?}", options.filter), filter);
+            assert_eq!((options.untold_pairs, options.batch, options.touches), (7, 8, true));
+        }
+    }
+}

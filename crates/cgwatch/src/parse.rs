@@ -137,4 +137,19 @@ mod tests {
             assert_eq!(read(text.as_bytes()), expected);
         }
     }
+
+    /// A key is known again only by all of its bytes.
+    #[test]
+    fn how_a_key_is_not_spelt() {
+        let flat = Key { device: None, name: b"max" };
+        let nested = Key { device: Some(b"dev"), name: b"max" };
+        assert!(flat.is("max") && nested.is("dev/max"));
+        for spelt in ["", "ma", "maxi", "mix", "dev/max"] {
+            assert!(!flat.is(spelt), "{spelt}");
+        }
+        let others = ["", "max", "dev", "dev/", "dev.max", "xev/max", "dev/mix", "dev/ma"];
+        for spelt in others.into_iter().chain(["dev/maxi", "dev/max/max", "devmax", "ev/max"]) {
+            assert!(!nested.is(spelt), "{spelt}");
+        }
+    }
 }

@@ -270,4 +270,13 @@ mod tests {
             prop_assert!(escaped.chars().all(|c| c == '\n' || Kind::of(c) == Kind::Shown));
         }
     }
+
+    #[test]
+    fn json_keeps_what_is_shown_and_escapes_the_rest() {
+        for text in ["", "{\"a b\":\"\\\\\"}\n{}", "{\"é語\":1}\n"] {
+            assert_eq!(Printable::json(text), text);
+        }
+        let escaped = Printable::json("{\"é\u{202e}\":\"\u{e0041}\"}\n");
+        assert_eq!(escaped, "{\"é\\u202e\":\"\\udb40\\udc41\"}\n");
+    }
 }

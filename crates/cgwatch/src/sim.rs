@@ -235,3 +235,6 @@ impl Watcher<SimWorld> {
         Self::over(world, options, strategy, because, "simulated".into(), Some("simulated".into()))
     }
 }
+
+#[cfg(test)]
+mod tests;

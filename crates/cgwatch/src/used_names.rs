@@ -28,3 +28,40 @@ impl UsedNames {
         all.filter(move |(at, _)| used & bit(*at) != 0).map(|(_, name)| &**name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noted(names: &UsedNames, used: u128) -> Vec<&str> {
+        names.noted(used).collect()
+    }
+
+    #[test]
+    fn each_word_has_the_names_that_were_noted_in_it() {
+        let mut names = UsedNames::default();
+        let mut words = [0; 3];
+        for (word, name) in [(0, "a"), (1, "b"), (1, "c"), (0, "c"), (1, "b")] {
+            names.note(&mut words[word], name);
+        }
+        let [first, second, none] = words.map(|word| noted(&names, word));
+        assert_eq!((&first[..], &second[..]), (&["a", "c"][..], &["b", "c"][..]));
+        assert!(none.is_empty());
+    }
+
+    /// A name is rather looked up in vain than forgotten.
+    #[test]
+    fn the_last_bit_stands_for_all_names_from_there_on() {
+        let mut names = UsedNames::default();
+        let all: Vec<_> = (0..130).map(|n| n.to_string()).collect();
+        for name in &all {
+            names.note(&mut 0, name);
+        }
+        for at in 0..130 {
+            let mut used = 0;
+            names.note(&mut used, &all[at]);
+            let expected = if at < 127 { &all[at..=at] } else { &all[127..] };
+            assert_eq!(noted(&names, used), expected);
+        }
+    }
+}

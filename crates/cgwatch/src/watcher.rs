@@ -332,3 +332,25 @@ fn boot_id() -> Option<String> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(text.trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The name tells it from all others, the boot's id whether the ids of its cgroups mean anything.
+    #[test]
+    fn a_stream_has_a_name_of_its_own_and_the_id_of_its_boot() {
+        let options = || Options::new().strategy(Strategy::Sweep);
+        let [one, other] = [options(), options()].map(|o| Watcher::new(o).unwrap().start());
+        for start in [&one, &other] {
+            let stream = &start.stream;
+            assert!(stream.len() == 32 && stream.bytes().all(|b| b.is_ascii_hexdigit()));
+            assert!(!start.simulated);
+        }
+        assert_ne!(one.stream, other.stream);
+        // As the kernel writes it: `8-4-4-4-12` hexadecimal digits and the end of the line.
+        let boot = std::fs::read("/proc/sys/kernel/random/boot_id").ok();
+        let boot = boot.map(|text| String::from_utf8(text[..36].to_vec()).unwrap());
+        assert_eq!((&one.boot_id, &other.boot_id), (&boot, &boot));
+    }
+}

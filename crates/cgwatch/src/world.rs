@@ -315,3 +315,6 @@ pub trait World {
         WatchLimit { name: name.into(), value: None }
     }
 }
+
+#[cfg(test)]
+mod tests;

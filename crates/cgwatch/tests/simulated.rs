@@ -378,3 +378,34 @@ fn what_is_counted_where_nobody_watches_is_not_called_the_parents_own() {
         }
     }
 }
+
+#[test]
+fn what_is_decided_stands_before_anything_is_watched() {
+    let hierarchy = services(Profile::Linux71);
+    for (path, strategy) in [("/", Strategy::Fanotify), ("/services", Strategy::Inotify)] {
+        let world = SimWorld::new(Arc::clone(&hierarchy));
+        let mut watcher = Watcher::simulated(world, Options::new()).unwrap();
+        assert!(watcher.decide("/none".as_ref(), Depth::All).is_err());
+        assert_eq!(watcher.start().strategy, Strategy::Auto);
+        watcher.decide(path.as_ref(), Depth::All).unwrap();
+        let start = watcher.start();
+        assert_eq!((start.strategy, start.roots.len()), (strategy, 0), "{path}");
+        assert!(start.simulated);
+    }
+}
+
+/// Each event would cost a call otherwise; and the kernel's queue would fill, if none did.
+#[test]
+fn while_events_wait_the_world_is_looked_at_after_10_ms() {
+    let hierarchy = services(Profile::Linux71);
+    for name in ["one", "two", "three", "four"] {
+        hierarchy.mkdir(format!("/services/{name}")).unwrap();
+    }
+    let mut watcher = watcher(SimWorld::new(Arc::clone(&hierarchy)), Options::new());
+    for (later, looks) in [(0, false), (10_000_000, false), (1, true), (0, false)] {
+        hierarchy.advance(Duration::from_nanos(later));
+        let calls = watcher.world().calls();
+        assert!(watcher.next().unwrap().is_some());
+        assert_eq!(watcher.world().calls() > calls, looks, "{later} ns later");
+    }
+}

@@ -269,3 +269,27 @@ fn a_path_that_no_call_takes_is_shortened() {
     let deep = format!("/{}", "x".repeat(1400)).repeat(1000);
     assert!(line(deep.as_bytes()).len() < 2 * CgroupPath::FULL);
 }
+
+#[test]
+fn what_is_guaranteed_by_which_strategy() {
+    let strategies = [
+        (Strategy::Inotify, "in-a-watched-directory", "each-notification"),
+        (Strategy::Fanotify, "all", "each-notification"),
+        (Strategy::Sweep, "alive-at-a-sweep", "each-sweep"),
+    ];
+    for (strategy, births, changes) in strategies {
+        let line = Start { strategy, ..start(&["/top"]) }.to_json();
+        let expected = format!(r#""births":"{births}","changes":"{changes}","#);
+        assert!(line.contains(&expected), "{line}");
+    }
+}
+
+/// Beside the states, which nothing can be unseen of, it is the only file.
+#[test]
+fn what_cannot_be_known_of_the_only_file_is_null() {
+    let unknown = Unseen { files: vec![("memory.events".into(), None)], ..Unseen::default() };
+    for files in [&["memory.events"][..], &["cgroup.events", "memory.events"]] {
+        let line = removed(files, unknown.clone());
+        assert!(line.contains(r#""unseen":null"#), "{line}");
+    }
+}
