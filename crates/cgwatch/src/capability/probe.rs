@@ -24,7 +24,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{DIRECTORY, Finding, HELD, PARENT, PLAIN, READ, RECLAIMED};
+use super::{DIRECTORY, Finding, HELD, PARENT, PLAIN, READ, RECLAIMED, TO_WATCH};
 use crate::Error;
 
 /// How far a probe goes.
@@ -230,8 +230,12 @@ struct Seen {
 impl Trial {
     fn new(scratch: &mut Scratch) -> Result<Self, Error> {
         let name = scratch.make()?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::openat(&scratch.parent, &name, flags, Mode::empty())
+        Self::watch(scratch, name)
+    }
+
+    /// Of a cgroup that was made.
+    fn watch(scratch: &Scratch, name: String) -> Result<Self, Error> {
+        let dir = rustix::fs::openat(&scratch.parent, &name, TO_WATCH, Mode::empty())
             .map_err(|source| scratch.failed("open a throw-away cgroup in", source))?;
         let watch = |error: linux_notify::Error| Error::System {
             action: "watch a throw-away cgroup",
@@ -294,7 +298,7 @@ impl Trial {
 }
 
 fn open_file(dir: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat(dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    rustix::fs::openat(dir, path, OFlags::RDONLY.union(OFlags::CLOEXEC), Mode::empty())
 }
 
 /// The throw-away cgroups.
@@ -309,9 +313,8 @@ struct Scratch {
 
 impl Scratch {
     fn new(cgroup: &Path) -> Result<Self, Error> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let failed = |source| Error::Path { action: "open", path: cgroup.to_owned(), source };
-        let parent = rustix::fs::open(cgroup, flags, Mode::empty()).map_err(failed)?;
+        let parent = rustix::fs::open(cgroup, TO_WATCH, Mode::empty()).map_err(failed)?;
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let prefix =
             format!("cgwatch-probe-{}-{}{:09}", std::process::id(), now.tv_sec, now.tv_nsec);
@@ -347,3 +350,6 @@ impl Drop for Scratch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
