@@ -48,16 +48,19 @@ fn an_earlier_kernel_announces_no_removal() {
 #[test]
 fn a_listing_has_each_entry_with_its_kind_and_id() {
     let Some(cgroup) = Cgroup::new("listing") else { return };
-    let child = cgroup.make("child");
+    // cgroupfs takes names as long as a path may be.
+    let children = ["child".to_owned(), "x".repeat(4_000)].map(|name| (cgroup.make(&name), name));
     let mut world = world();
     let place = world.locate(cgroup.path()).unwrap();
     let (mut dir, _) = world.open(place.base, &place.path).unwrap();
     let mut listed = Vec::new();
     world.list(&mut dir, &mut |name, is_dir, id| listed.push((name.to_vec(), is_dir, id))).unwrap();
-    assert!(listed.contains(&(b"child".to_vec(), true, id(&child))));
+    for (path, name) in &children {
+        assert!(listed.contains(&(name.clone().into_bytes(), true, id(path))));
+    }
     let file = (b"cgroup.procs".to_vec(), false, id(&cgroup.path().join("cgroup.procs")));
     assert!(listed.contains(&file));
-    assert_eq!(listed.iter().filter(|(_, is_dir, _)| *is_dir).count(), 1);
+    assert_eq!(listed.iter().filter(|(_, is_dir, _)| *is_dir).count(), children.len());
 }
 
 #[test]
