@@ -6,13 +6,22 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{RecvTimeoutError, Sender, channel},
     },
+    thread,
+    time::Duration,
 };
 
 use kernfs::{Attribute, Node, Operation, SystemCalls, Tree};
 use kernfs_fuse::Mount;
-use rustix::io::Errno;
+use rustix::{
+    io::Errno,
+    mount::{UnmountFlags, unmount},
+};
 use tempfile::TempDir;
+
+/// No test takes longer. Whoever is killed while it makes a call on its own mount cannot end.
+const LONGEST: Duration = Duration::from_secs(40);
 
 /// A file that counts how often it is read.
 struct Events(Arc<AtomicU64>);
@@ -48,6 +57,7 @@ pub(crate) struct Announcing {
     /// Where it is mounted.
     pub(crate) path: PathBuf,
     readings: Arc<AtomicU64>,
+    _in_time: Sender<()>,
     _mount: Mount,
     _tree: Tree,
     /// Dropped last.
@@ -77,7 +87,14 @@ impl Announcing {
         fs::create_dir(&path).unwrap();
         let tree = Tree::new(options);
         let mount = Mount::new(&tree, &path, &kernfs_fuse::Options::default()).unwrap();
-        Some(Self { path, readings, _mount: mount, _tree: tree, _directory: directory })
+        let (_in_time, over) = channel();
+        let point = path.clone();
+        thread::spawn(move || {
+            if over.recv_timeout(LONGEST) == Err(RecvTimeoutError::Timeout) {
+                let _ = unmount(point, UnmountFlags::FORCE);
+            }
+        });
+        Some(Self { path, readings, _in_time, _mount: mount, _tree: tree, _directory: directory })
     }
 
     /// How often a file was read.
