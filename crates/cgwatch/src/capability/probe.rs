@@ -41,6 +41,8 @@ pub enum Probe {
 const FILE: &str = "cgroup.events";
 /// Another one that every cgroup has.
 const SIBLING: &str = "cgroup.procs";
+/// What a file is watched for, as it is by who wants to know both of its changes and its end.
+const AT_FILE: Mask = Mask::MODIFY.union(Mask::DELETE_SELF);
 /// How often the race of a reader against a removal is run. One is enough on two CPUs, as a rule.
 const RACES: u32 = 500;
 /// How often the cache is dropped at most: the first time only makes recently used entries old.
@@ -242,15 +244,10 @@ impl Trial {
             source: error.errno(),
         };
         let inotify = Inotify::new().map_err(watch)?;
-        let file_mask = Mask::MODIFY | Mask::DELETE_SELF;
         let watches = Watches {
-            parent: inotify
-                .add_fd(scratch.parent.as_fd(), Mask::DELETE | Mask::ONLYDIR)
-                .map_err(watch)?,
-            directory: inotify
-                .add_fd(dir.as_fd(), Mask::DELETE_SELF | Mask::ONLYDIR)
-                .map_err(watch)?,
-            file: inotify.add_at(dir.as_fd(), FILE.as_bytes(), file_mask).map_err(watch)?,
+            parent: inotify.add_fd(scratch.parent.as_fd(), Mask::DELETE).map_err(watch)?,
+            directory: inotify.add_fd(dir.as_fd(), Mask::DELETE_SELF).map_err(watch)?,
+            file: inotify.add_at(dir.as_fd(), FILE.as_bytes(), AT_FILE).map_err(watch)?,
         };
         Ok(Self { name, dir: Some(dir), inotify, watches })
     }
