@@ -10,6 +10,8 @@ mod trial;
 
 use std::path::Path;
 
+use rustix::fs::OFlags;
+
 use crate::Error;
 
 pub use probe::Probe;
@@ -106,6 +108,9 @@ const DIRECTORY: &str = "removal-at-directory";
 const HELD: &str = "removal-at-file-held-open";
 const READ: &str = "removal-at-file-read-meanwhile";
 const RECLAIMED: &str = "removal-at-file-reclaimed";
+
+/// A directory is opened to be watched, or for its files; following links.
+const TO_WATCH: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// What can be relied on below a cgroup.
 #[derive(Clone, Debug)]

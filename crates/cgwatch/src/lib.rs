@@ -55,6 +55,8 @@ mod printable;
 mod sim;
 #[cfg(feature = "stream")]
 mod stream;
+#[cfg(test)]
+mod testing;
 mod used_names;
 mod watcher;
 pub mod world;

@@ -24,7 +24,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{DIRECTORY, Finding, HELD, PARENT, PLAIN, READ, RECLAIMED};
+use super::{DIRECTORY, Finding, HELD, PARENT, PLAIN, READ, RECLAIMED, TO_WATCH};
 use crate::Error;
 
 /// How far a probe goes.
@@ -41,6 +41,8 @@ pub enum Probe {
 const FILE: &str = "cgroup.events";
 /// Another one that every cgroup has.
 const SIBLING: &str = "cgroup.procs";
+/// What a file is watched for, as it is by who wants to know both of its changes and its end.
+const AT_FILE: Mask = Mask::MODIFY.union(Mask::DELETE_SELF);
 /// How often the race of a reader against a removal is run. One is enough on two CPUs, as a rule.
 const RACES: u32 = 500;
 /// How often the cache is dropped at most: the first time only makes recently used entries old.
@@ -230,23 +232,22 @@ struct Seen {
 impl Trial {
     fn new(scratch: &mut Scratch) -> Result<Self, Error> {
         let name = scratch.make()?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::openat(&scratch.parent, &name, flags, Mode::empty())
+        Self::watch(scratch, name)
+    }
+
+    /// Of a cgroup that was made.
+    fn watch(scratch: &Scratch, name: String) -> Result<Self, Error> {
+        let dir = rustix::fs::openat(&scratch.parent, &name, TO_WATCH, Mode::empty())
             .map_err(|source| scratch.failed("open a throw-away cgroup in", source))?;
         let watch = |error: linux_notify::Error| Error::System {
             action: "watch a throw-away cgroup",
             source: error.errno(),
         };
         let inotify = Inotify::new().map_err(watch)?;
-        let file_mask = Mask::MODIFY | Mask::DELETE_SELF;
         let watches = Watches {
-            parent: inotify
-                .add_fd(scratch.parent.as_fd(), Mask::DELETE | Mask::ONLYDIR)
-                .map_err(watch)?,
-            directory: inotify
-                .add_fd(dir.as_fd(), Mask::DELETE_SELF | Mask::ONLYDIR)
-                .map_err(watch)?,
-            file: inotify.add_at(dir.as_fd(), FILE.as_bytes(), file_mask).map_err(watch)?,
+            parent: inotify.add_fd(scratch.parent.as_fd(), Mask::DELETE).map_err(watch)?,
+            directory: inotify.add_fd(dir.as_fd(), Mask::DELETE_SELF).map_err(watch)?,
+            file: inotify.add_at(dir.as_fd(), FILE.as_bytes(), AT_FILE).map_err(watch)?,
         };
         Ok(Self { name, dir: Some(dir), inotify, watches })
     }
@@ -294,7 +295,7 @@ impl Trial {
 }
 
 fn open_file(dir: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat(dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    rustix::fs::openat(dir, path, OFlags::RDONLY.union(OFlags::CLOEXEC), Mode::empty())
 }
 
 /// The throw-away cgroups.
@@ -309,9 +310,8 @@ struct Scratch {
 
 impl Scratch {
     fn new(cgroup: &Path) -> Result<Self, Error> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let failed = |source| Error::Path { action: "open", path: cgroup.to_owned(), source };
-        let parent = rustix::fs::open(cgroup, flags, Mode::empty()).map_err(failed)?;
+        let parent = rustix::fs::open(cgroup, TO_WATCH, Mode::empty()).map_err(failed)?;
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let prefix =
             format!("cgwatch-probe-{}-{}{:09}", std::process::id(), now.tv_sec, now.tv_nsec);
@@ -347,3 +347,6 @@ impl Drop for Scratch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,19 +6,22 @@ use linux_notify::{
     fanotify::{self, Fanotify, InitFlags, MarkFlags, Scope},
     inotify::{self, Inotify},
 };
-use rustix::{
-    fs::{Mode, OFlags},
-    io::Errno,
-};
+use rustix::{fs::Mode, io::Errno};
 
 use super::{
     FANOTIFY, FD_PATHS, Finding, HUGETLB_SUMS, INOTIFY, MEMORY_LOCAL, MEMORY_SUMS, PIDS_LOCAL,
-    PIDS_SUMS,
+    PIDS_SUMS, TO_WATCH,
 };
 use crate::{Mount, error::show};
 
 /// How many children of a cgroup are looked at to find a file.
 const CHILDREN: usize = 256;
+
+/// What a group is asked to report, and of what, as by the strategy that relies on it.
+const REPORTS: InitFlags =
+    InitFlags::REPORT_DIR_FID.union(InitFlags::REPORT_NAME).union(InitFlags::REPORT_TARGET_FID);
+const BIRTHS_AND_DEATHS: fanotify::Mask =
+    fanotify::Mask::CREATE.union(fanotify::Mask::DELETE).union(fanotify::Mask::ONDIR);
 
 /// What can be said of a capability without a removal.
 pub(super) fn answer(name: &str, cgroup: &Path) -> Option<Finding> {
@@ -48,9 +51,8 @@ fn watch_by_descriptor(cgroup: &Path) -> Finding {
         Ok(dir) => dir,
         Err(errno) => return Finding::unknown(format!("open {}: {errno}", show(cgroup))),
     };
-    let watch = Inotify::new().and_then(|inotify| {
-        inotify.add_fd(dir.as_fd(), inotify::Mask::DELETE | inotify::Mask::ONLYDIR)
-    });
+    let watch =
+        Inotify::new().and_then(|inotify| inotify.add_fd(dir.as_fd(), inotify::Mask::DELETE));
     match watch {
         Ok(_) => Finding::yes("inotify_add_watch on /proc/self/fd/N succeeds"),
         // No watch left, no instance left: that says nothing about the way.
@@ -66,10 +68,9 @@ fn superblock_mark(cgroup: &Path) -> Finding {
         Ok(dir) => dir,
         Err(errno) => return Finding::unknown(format!("open {}: {errno}", show(cgroup))),
     };
-    let reports = InitFlags::REPORT_DIR_FID | InitFlags::REPORT_NAME | InitFlags::REPORT_TARGET_FID;
-    let mask = fanotify::Mask::CREATE | fanotify::Mask::DELETE | fanotify::Mask::ONDIR;
-    let marked = Fanotify::new(reports)
-        .and_then(|group| group.add(Scope::Filesystem, MarkFlags::empty(), mask, dir.as_fd()));
+    let marked = Fanotify::new(REPORTS).and_then(|group| {
+        group.add(Scope::Filesystem, MarkFlags::empty(), BIRTHS_AND_DEATHS, dir.as_fd())
+    });
     match marked {
         Ok(()) => Finding::yes("fanotify_mark(FAN_MARK_FILESYSTEM) succeeds"),
         Err(error) => Finding::no(match error.errno() {
@@ -112,5 +113,8 @@ fn mount_option(cgroup: &Path, option: &str) -> Finding {
 }
 
 fn open(cgroup: &Path) -> Result<std::os::fd::OwnedFd, Errno> {
-    rustix::fs::open(cgroup, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    rustix::fs::open(cgroup, TO_WATCH, Mode::empty())
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,11 +7,11 @@
 use std::os::fd::OwnedFd;
 
 use rustix::{
-    fs::{FileType, OFlags, RawDir},
+    fs::{FileType, RawDir},
     io::Errno,
 };
 
-use super::open::{HERE, inside};
+use super::open::{HERE, LISTING, inside};
 
 /// The length of a record is an unsigned number of 16 bits.
 const LONGEST_RECORD: usize = 64 * 1024;
@@ -27,7 +27,7 @@ pub(super) fn list(
     buffer: &mut Vec<u8>,
     each: &mut dyn FnMut(&[u8], bool, u64),
 ) -> Result<(), Errno> {
-    let open = inside(directory, HERE, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC)?;
+    let open = inside(directory, HERE, LISTING)?;
     buffer.clear();
     buffer.reserve(LONGEST_RECORD);
     let mut entries = RawDir::new(open, buffer.spare_capacity_mut());

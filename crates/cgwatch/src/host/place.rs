@@ -24,7 +24,7 @@ use rustix::{
 use super::{
     HostWorld,
     list::list,
-    open::{DIRECTORY, HERE, directory_inside, inside},
+    open::{DIRECTORY, HERE, LISTING, directory_inside, inside},
     stat_of,
 };
 use crate::{
@@ -205,9 +205,8 @@ fn positions(mounts: &[Mount], path: &Path) -> Vec<PathBuf> {
 
 /// Sorts the roots of mounts, those that show most first: `/..` lies above this cgroup namespace.
 fn width(root: &Path) -> (Reverse<usize>, usize) {
-    let all = root.components().count();
     let ups = root.components().filter(|part| *part == Component::ParentDir).count();
-    (Reverse(ups), all - ups)
+    (Reverse(ups), root.components().count())
 }
 
 /// The process or the machine has run out of something: nothing is known of what was looked for.
@@ -221,8 +220,7 @@ fn is_exhausted(errno: Errno) -> bool {
 /// # Errors
 /// EMFILE, ENFILE, ENOMEM: whether it may is not known.
 pub(super) fn handles_of(root: BorrowedFd<'_>, id: u64) -> Result<Option<OwnedFd>, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let tried = inside(root, HERE, flags).and_then(|root| {
+    let tried = inside(root, HERE, LISTING).and_then(|root| {
         let handle = FileHandle::from_kernfs_id(id);
         let opened = open_by_handle_at(root.as_fd(), &handle, DIRECTORY);
         opened.map(|_| root).map_err(|error| error.errno())
@@ -235,27 +233,4 @@ pub(super) fn handles_of(root: BorrowedFd<'_>, id: u64) -> Result<Option<OwnedFd
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mount(root: &str, point: &str) -> Mount {
-        let options = Vec::new();
-        let hierarchy_options = Vec::new();
-        Mount { point: point.into(), root: root.into(), options, hierarchy_options }
-    }
-
-    #[test]
-    fn what_shows_more_comes_first() {
-        let mut roots = ["/a/b", "/", "/../..", "/../x", "/a"].map(Path::new);
-        roots.sort_by_key(|root| width(root));
-        assert_eq!(roots, ["/../..", "/../x", "/", "/a", "/a/b"].map(Path::new));
-    }
-
-    #[test]
-    fn the_innermost_mount_says_where_a_path_lies_and_of_several_that_on_top() {
-        let mounts =
-            [mount("/", "/c"), mount("/x", "/c/p"), mount("/y", "/c/p"), mount("/z", "/d")];
-        let found = positions(&mounts, Path::new("/c/p/q"));
-        assert_eq!(found, ["/y/q", "/x/q", "/p/q"].map(PathBuf::from));
-    }
-}
+mod tests;

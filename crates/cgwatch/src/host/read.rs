@@ -20,10 +20,9 @@ pub(super) fn read_whole(fd: &OwnedFd, text: &mut Vec<u8>) -> Result<(), Errno> 
     loop {
         let before = text.len();
         text.reserve(PAGE);
-        let room = (text.capacity() - before).min(PAGE);
         let got = rustix::io::read(fd, rustix::buffer::spare_capacity(text))?;
         // A page in which a record more had found room was shown to its end.
-        if got == 0 || (before == 0 && got + RECORD < room) {
+        if got == 0 || (before == 0 && got + RECORD < PAGE) {
             return Ok(());
         }
     }
@@ -32,6 +31,8 @@ pub(super) fn read_whole(fd: &OwnedFd, text: &mut Vec<u8>) -> Result<(), Errno> 
 #[cfg(test)]
 mod tests {
     use std::{fs::File, io::Read as _};
+
+    use rustix::pipe::{PipeFlags, pipe_with};
 
     use super::*;
 
@@ -50,6 +51,22 @@ mod tests {
             text.reserve(spare);
             read_whole(&File::open(MANY).unwrap().into(), &mut text).unwrap();
             assert_eq!(text.len(), whole.len(), "with {} bytes of room", text.capacity());
+        }
+    }
+
+    /// A short page is the whole file; what may be followed by more is read on. Each length around the
+    /// limit, from a pipe that says so when it is read once more.
+    #[test]
+    fn a_short_file_is_read_once() {
+        for (length, once) in
+            [(1, true), (100, true), (3_071, true), (3_072, false), (4_096, false)]
+        {
+            let (read, write) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+            rustix::io::write(&write, &vec![b'x'; length]).unwrap();
+            let mut text = Vec::new();
+            let outcome = read_whole(&read, &mut text);
+            let expected = if once { Ok(()) } else { Err(Errno::AGAIN) };
+            assert_eq!((outcome, text.len()), (expected, length));
         }
     }
 }

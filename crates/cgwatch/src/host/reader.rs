@@ -107,7 +107,7 @@ impl HostReader {
         });
         // Only after our last use of a file does the link count tell whether we were in the way.
         let alive = stat_of(&directory).is_ok_and(|(stat, _)| stat.subdirectories.is_some());
-        if read.is_err() || !alive {
+        if is_to_be_released(read.is_ok(), alive) {
             let _ = rustix::fs::statat(&directory, file, AtFlags::SYMLINK_NOFOLLOW);
         }
         read
@@ -149,6 +149,12 @@ impl HostReader {
     }
 }
 
+/// Whether a name that was used has to be looked up once more: the cgroup was removed meanwhile, or it
+/// was just being so.
+fn is_to_be_released(was_read: bool, is_alive: bool) -> bool {
+    !was_read || !is_alive
+}
+
 fn entry_of(stat: &rustix::fs::Stat) -> Result<HostEntry, Errno> {
     Ok(HostEntry {
         is_dir: FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
@@ -158,4 +164,89 @@ fn entry_of(stat: &rustix::fs::Stat) -> Result<HostEntry, Errno> {
         uid: stat.st_uid,
         gid: stat.st_gid,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    };
+
+    use rustix::thread::CapabilitySet;
+
+    use super::*;
+    use crate::testing::{Cgroup, without};
+
+    fn id(path: &Path) -> u64 {
+        fs::metadata(path).unwrap().ino()
+    }
+
+    fn listed(reader: &HostReader, path: &[u8], id: u64) -> Result<(), Errno> {
+        reader.list(path, id, |_, _, _| {})
+    }
+
+    #[test]
+    fn what_it_says_of_a_cgroup_and_a_file_is_what_stat_says() {
+        let Some(cgroup) = Cgroup::new("entry") else { return };
+        let path = cgroup.make("a");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o1710)).unwrap();
+        let reader = HostReader::new(cgroup.path()).unwrap();
+        let stat = fs::metadata(&path).unwrap();
+        let entry = HostEntry { is_dir: true, id: stat.ino(), mode: 0o1710, uid: 0, gid: 0 };
+        let entry = HostEntry { uid: stat.uid(), gid: stat.gid(), ..entry };
+        assert_eq!(reader.look((b"/a", entry.id), None), Ok(entry));
+        let file = fs::metadata(path.join("cgroup.events")).unwrap();
+        let entry = HostEntry { is_dir: false, id: file.ino(), mode: 0o444, ..entry };
+        for file_id in [0, entry.id] {
+            let file = Some((&b"cgroup.events"[..], file_id));
+            assert_eq!(reader.look((b"/a", stat.ino()), file), Ok(entry));
+        }
+    }
+
+    /// A long name may keep the kernel from finding what is alive by its id, so that a refusal proves
+    /// nothing until the path was tried.
+    #[test]
+    fn a_refusal_by_id_is_proof_unless_a_name_is_long() {
+        let Some(cgroup) = Cgroup::new("long") else { return };
+        let long = "x".repeat(256);
+        let above = cgroup.make(&long);
+        let [short, below] = [cgroup.make("short"), cgroup.make(&format!("{long}/below"))];
+        let reader = HostReader::new(cgroup.path()).unwrap();
+        let reader_above = HostReader::new(&above).unwrap();
+        if reader.base.handles.is_none() {
+            return println!("skipped: may not open by ids");
+        }
+        let [of_short, of_below, of_long] = [&short, &below, &above].map(|path| id(path));
+        fs::remove_dir(short).unwrap();
+        assert_eq!(listed(&reader, b"/short", of_short), Err(Errno::STALE));
+        fs::remove_dir(below).unwrap();
+        assert_eq!(listed(&reader_above, b"/below", of_below), Err(Errno::NOENT));
+        fs::remove_dir(above).unwrap();
+        let path = format!("/{long}");
+        assert_eq!(listed(&reader, path.as_bytes(), of_long), Err(Errno::NOENT));
+    }
+
+    #[test]
+    fn only_what_was_read_of_the_living_holds_nothing_back() {
+        for (was_read, is_alive) in [(true, false), (false, true), (false, false)] {
+            assert!(is_to_be_released(was_read, is_alive));
+        }
+        assert!(!is_to_be_released(true, true));
+    }
+
+    #[test]
+    fn another_cgroup_at_the_path_is_not_read() {
+        let Some(cgroup) = Cgroup::new("another") else { return };
+        let path = cgroup.make("a");
+        let (first, lacking) =
+            (id(&path), CapabilitySet::DAC_READ_SEARCH | CapabilitySet::SYS_ADMIN);
+        let reader = without(lacking, || HostReader::new(cgroup.path()).unwrap());
+        assert!(reader.base.handles.is_none());
+        assert_eq!(listed(&reader, b"/a", first), Ok(()));
+        fs::remove_dir(&path).unwrap();
+        cgroup.make("a");
+        assert_eq!(listed(&reader, b"/a", first), Err(Errno::STALE));
+        assert_eq!(listed(&reader, b"/a", id(&path)), Ok(()));
+    }
 }

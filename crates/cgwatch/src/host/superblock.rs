@@ -44,13 +44,12 @@ impl SuperblockMark {
     /// Hands over every record that is queued.
     pub(super) fn drain(&mut self, each: &mut dyn FnMut(Notification<'_>)) -> Result<(), Errno> {
         loop {
-            let mut records = self.group.read(&mut self.records).map_err(|error| error.errno())?;
-            let mut read = 0;
-            for event in records.by_ref() {
-                read += 1;
+            let mut any = false;
+            for event in self.group.read(&mut self.records).map_err(|error| error.errno())? {
+                any = true;
                 translate(&event, each);
             }
-            if read == 0 {
+            if !any {
                 return Ok(());
             }
         }
