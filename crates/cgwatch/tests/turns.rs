@@ -281,3 +281,22 @@ fn those_that_woke_are_read_before_others_when_one_died() {
     assert!(!read.contains(&dead) && woke.iter().all(|child| read.contains(child)), "{read:?}");
     assert!(!idle.iter().any(|child| read.contains(child)), "{read:?} of {idle:?}");
 }
+
+/// A directory of which only its own files may have gone while it rests is checked then, too.
+#[test]
+fn a_directory_whose_own_files_go_while_it_rests_is_checked_then() {
+    let options = cgroup_sim::Options { profile: Profile::Linux70, ..Default::default() };
+    let hierarchy = Arc::new(Hierarchy::new(options));
+    hierarchy.write("/cgroup.subtree_control", "+memory +pids").unwrap();
+    hierarchy.mkdir("/web").unwrap();
+    hierarchy.mkdir("/web/child").unwrap();
+    let (_, mut watcher) = watch(&hierarchy, "/", Options::new(), Limits::default());
+    hierarchy.write("/web/cgroup.subtree_control", "+pids").unwrap();
+    take(&mut watcher);
+    hierarchy.write("/web/cgroup.type", "threaded").unwrap();
+    watcher.update().unwrap();
+    let rest = watcher.wait(Some(Duration::from_millis(10))).unwrap();
+    let mut events: Vec<_> = rest.into_iter().collect();
+    events.extend(take(&mut watcher));
+    assert!(names(&events).contains(&"/web file-removed".into()), "{:?}", names(&events));
+}

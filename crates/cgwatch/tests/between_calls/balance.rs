@@ -117,6 +117,8 @@ struct Story {
     between: &'static str,
     later: &'static str,
     last: &'static str,
+    /// Cgroups and their files are opened by their names.
+    by_name: bool,
     /// Whoever may share an amount is to be named with it.
     named: bool,
 }
@@ -168,7 +170,7 @@ fn tell_once(strategy: Strategy, story: Story, calls: [u64; 2]) -> bool {
     let driver =
         Between { clock: clock.clone(), calls, counts: counts.clone(), story, fails: false };
     let limits = Limits { queued_events: 32, ..Limits::default() };
-    let world = world(&hierarchy).limits(limits).driven_by(driver);
+    let world = world(&hierarchy).by_id(!story.by_name).limits(limits).driven_by(driver);
     let mut watcher = settled(world, Options::new().strategy(strategy));
     clock.start();
     counts.play(&hierarchy, story.first);
@@ -212,6 +214,8 @@ fn what_a_child_counts_that_goes_while_its_parent_is_found() {
         "count job/guilty 2, rmdir job/guilty, mkdir job/next, rmdir job/next",
     ] {
         tell(&NOTIFIED, Story { first, between, last, ..Story::default() });
+        let by_name = true;
+        tell(&NOTIFIED[..1], Story { first, between, last, by_name, ..Story::default() });
     }
     let first = "mkdir job, parent job, mkdir job/guilty, count job/guilty 2, rmdir job/guilty";
     tell(&NOTIFIED, Story { first, between: "count job 1", last, ..Story::default() });
