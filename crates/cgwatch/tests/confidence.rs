@@ -385,3 +385,21 @@ fn unknown(unseen: &Unseen) -> Vec<&str> {
     let files = unseen.files.iter().filter(|(_, amount)| amount.is_none());
     files.map(|(name, _)| &**name).collect()
 }
+
+/// The mount is made to have each count for itself after one died, and before its parent was asked.
+#[test]
+fn where_each_counts_for_itself_by_now_it_is_said_that_it_cannot_be_known() {
+    for strategy in NOTIFIED {
+        let hierarchy = services();
+        hierarchy.mkdir("/services/web").unwrap();
+        let mut watcher = watcher(&hierarchy, strategy);
+        listen(&mut watcher);
+        count_and_go(&hierarchy, "/services/web", 3);
+        let memory_localevents = true;
+        hierarchy.remount(MountOptions { memory_localevents, ..hierarchy.mount_options() });
+        let events = listen(&mut watcher);
+        let told = unseen(&events);
+        let [(_, web)] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(unknown(web), [FILE], "{strategy:?} {web:?}");
+    }
+}

@@ -226,3 +226,77 @@ fn a_sweep_finds_who_took_anothers_place() {
     assert!(events.iter().any(appeared), "{:?}", names(&events));
     assert!(names(&events).contains(&"/0 removed".into()), "{:?}", names(&events));
 }
+
+/// How often the files of one are read: at the start; when its first child is born, in which case it is
+/// asked for what is its own; and when a child dies that has counted nothing, whether or not it has
+/// counted itself.
+#[test]
+fn what_is_its_own_is_read_no_more_often_than_is_needed() {
+    let options = cgroup_sim::Options { profile: Profile::Linux70, ..Default::default() };
+    let hierarchy = sim::hierarchy(options, "/dir", "+memory +pids");
+    let job = hierarchy.mkdir("/dir/job").unwrap();
+    hierarchy.write("/dir/job/cgroup.subtree_control", "+memory +pids").unwrap();
+    let calls = Calls::default();
+    let world = SimWorld::new(Arc::clone(&hierarchy)).driven_by(calls.clone());
+    let mut watcher = sim::watcher(world, Options::new(), "/dir");
+    let mut readings = || {
+        take(&mut watcher);
+        hierarchy.advance(Duration::from_secs(2));
+        take(&mut watcher);
+        calls.take(Verb::Read).into_iter().filter(|read| *read == job).count()
+    };
+    let at_start = readings();
+    hierarchy.mkdir("/dir/job/leaf").unwrap();
+    let first_child = readings();
+    hierarchy.rmdir("/dir/job/leaf").unwrap();
+    let death = readings();
+    hierarchy.mkdir("/dir/job/leaf").unwrap();
+    let second_child = readings();
+    hierarchy.count(job, Counted::MemoryHigh, 1).unwrap();
+    hierarchy.rmdir("/dir/job/leaf").unwrap();
+    let death_and_count = readings();
+    hierarchy.write("/dir/job/cgroup.subtree_control", "-memory").unwrap();
+    hierarchy.write("/dir/cgroup.subtree_control", "-memory").unwrap();
+    readings();
+    hierarchy.write("/dir/cgroup.subtree_control", "+memory").unwrap();
+    hierarchy.count(job, Counted::MemoryHigh, 1).unwrap();
+    let file_came = readings();
+    let all = [at_start, first_child, death, second_child, death_and_count, file_came];
+    assert_eq!(all, [3, 2, 2, 0, 4, 6]);
+}
+
+/// What is looked for in the children of a directory is looked for in those first that woke.
+#[test]
+fn those_that_woke_are_read_before_others_when_one_died() {
+    let mut all = watched(40, Options::new().batch(4), Limits::default());
+    let dead = all.children.remove(20);
+    let (woke, idle) = (all.children.split_off(34), all.children.split_off(5));
+    let woke = [woke, all.children].concat();
+    for child in &woke {
+        all.hierarchy.count(*child, Counted::MemoryHigh, 1).unwrap();
+    }
+    all.hierarchy.rmdir("/dir/20").unwrap();
+    all.watcher.update().unwrap();
+    let read: BTreeSet<_> = all.calls.take(Verb::Read).into_iter().collect();
+    assert!(!read.contains(&dead) && woke.iter().all(|child| read.contains(child)), "{read:?}");
+    assert!(!idle.iter().any(|child| read.contains(child)), "{read:?} of {idle:?}");
+}
+
+/// A directory of which only its own files may have gone while it rests is checked then, too.
+#[test]
+fn a_directory_whose_own_files_go_while_it_rests_is_checked_then() {
+    let options = cgroup_sim::Options { profile: Profile::Linux70, ..Default::default() };
+    let hierarchy = Arc::new(Hierarchy::new(options));
+    hierarchy.write("/cgroup.subtree_control", "+memory +pids").unwrap();
+    hierarchy.mkdir("/web").unwrap();
+    hierarchy.mkdir("/web/child").unwrap();
+    let (_, mut watcher) = watch(&hierarchy, "/", Options::new(), Limits::default());
+    hierarchy.write("/web/cgroup.subtree_control", "+pids").unwrap();
+    take(&mut watcher);
+    hierarchy.write("/web/cgroup.type", "threaded").unwrap();
+    watcher.update().unwrap();
+    let rest = watcher.wait(Some(Duration::from_millis(10))).unwrap();
+    let mut events: Vec<_> = rest.into_iter().collect();
+    events.extend(take(&mut watcher));
+    assert!(names(&events).contains(&"/web file-removed".into()), "{:?}", names(&events));
+}

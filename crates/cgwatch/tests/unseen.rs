@@ -134,3 +134,30 @@ fn who_took_anothers_place_in_a_gap_is_found_by_the_comparison() {
     assert_eq!(told, expected);
     assert_eq!(watcher.usage().cgroups, 3);
 }
+
+/// A child's counts are announced later than its parent's: as soon as they are read nothing is in doubt.
+#[test]
+fn what_was_left_over_until_a_child_was_read_casts_no_doubt() {
+    let hierarchy = services();
+    let [first, second, guilty] = ["first", "second", "guilty"]
+        .map(|name| hierarchy.mkdir(format!("/services/{name}")).unwrap());
+    let mut watcher = watch(SimWorld::new(Arc::clone(&hierarchy)));
+    // Of each file the kernel announces one event in 10 ms.
+    for (counts, later) in [(first, 5), (second, 4), (second, 2)] {
+        hierarchy.count(counts, Counted::MemoryHigh, 1).unwrap();
+        take(&mut watcher);
+        hierarchy.advance(Duration::from_millis(later));
+    }
+    let changed = |events: Vec<Event>| -> Vec<String> {
+        let changes = events.iter().filter(|event| matches!(event.kind, EventKind::Changed { .. }));
+        changes.map(|event| event.kind.cgroup().unwrap().path.to_string()).collect()
+    };
+    assert_eq!(changed(take(&mut watcher)), ["/"], "the child is to be announced");
+    hierarchy.advance(Duration::from_millis(5));
+    assert_eq!(changed(take(&mut watcher)), ["/second"]);
+    hierarchy.count(guilty, Counted::MemoryHigh, 3).unwrap();
+    hierarchy.rmdir("/services/guilty").unwrap();
+    let unseen = unseen(take(&mut watcher));
+    assert_eq!(unseen.get("memory.events", "high"), 3);
+    assert_eq!(unseen.confidence, Some(Confidence::Bounded));
+}

@@ -133,7 +133,7 @@ impl<W: World> Monitor<W> {
             slot.kin = None;
             return;
         }
-        node.flags.has_kin = true;
+        self.begin_kin(key); // its other files count what those did, too
         if !self.is_summed(file) {
             return;
         }

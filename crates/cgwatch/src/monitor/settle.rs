@@ -136,7 +136,7 @@ impl<W: World> Monitor<W> {
         const PASSES: usize = 8;
         for _ in 0..PASSES {
             let last = self.books.last_instance();
-            if self.drain().is_err() || self.hints.overflow {
+            if !self.drain_wholly() {
                 return false;
             }
             self.take_all_lives();
@@ -160,7 +160,7 @@ impl<W: World> Monitor<W> {
                 return true;
             }
         }
-        if self.drain().is_ok() && !self.hints.overflow {
+        if self.drain_wholly() {
             self.take_all_lives();
             self.read_children(parent, files);
         }
@@ -323,8 +323,8 @@ impl<W: World> Monitor<W> {
             let Some(node) = self.books.living(key) else { continue };
             if node.flags.has_kin && self.has_rest(key) {
                 self.doubt_rest(key, false);
-            } else if !self.rests.is_empty() && self.rests.get(&key).is_some_and(|rest| !rest.kept)
-            {
+            } else if self.rests.get(&key).is_some_and(|rest| !rest.kept) {
+                // One that is kept is looked at when it is due.
                 self.rests.swap_remove(&key);
             }
         }
@@ -397,5 +397,10 @@ impl<W: World> Monitor<W> {
         self.untold.push_ready(&self.books, true);
         self.look_at_mount();
         self.mount_switched = self.mount != mount;
+    }
+
+    /// Drains the queue. Tells whether nothing of it was lost.
+    fn drain_wholly(&mut self) -> bool {
+        self.drain().is_ok() && !self.hints.overflow
     }
 }

@@ -89,7 +89,7 @@ impl<W: World> Monitor<W> {
     /// Something of a cgroup or of its children could not be read: what is left over in it may be
     /// counts of theirs, which will be known once that is possible again.
     pub(crate) fn hides_some(&self, key: NodeKey) -> bool {
-        self.trouble.hiding.iter().any(|hiding| !hiding.is_empty() && hiding.contains(&key))
+        self.trouble.hiding.iter().any(|hiding| hiding.contains(&key))
     }
 
     /// The sweep begins to look at all of a cgroup. Tells whether anything of it was missed before.

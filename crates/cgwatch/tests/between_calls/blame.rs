@@ -10,10 +10,10 @@ use std::{
 
 use cgwatch::{
     Confidence, Driver, Event, EventKind, Options, Strategy,
-    cgroup_sim::{Event as Counted, Hierarchy, Profile},
+    cgroup_sim::{Event as Counted, Hierarchy, MountOptions, Profile},
 };
 
-use super::{Clock, Timed, listen, services, settled, watcher, world};
+use super::{Clock, Timed, listen, services, settled, sim, watcher, world};
 
 /// What a parent counted itself between the readings of its file and of the file's twin stood for as
 /// much that a dead child had counted, which was called the next dead child's alone then.
@@ -356,6 +356,60 @@ fn what_a_dead_directory_counted_is_accounted_for_once() {
             return; // until all was settled it makes no more calls
         }
         assert_eq!(sum_of_high(&events), 6, "before call {calls}");
+    }
+}
+
+/// What a child counted while the account of its parent was opened hides nothing that is counted later.
+#[test]
+fn what_a_child_counts_during_the_baseline_hides_nothing() {
+    for calls in 0.. {
+        let hierarchy = services(Profile::Linux71);
+        let web = hierarchy.mkdir("/services/web").unwrap();
+        let guilty = hierarchy.mkdir("/services/guilty").unwrap();
+        let mut watcher = watcher(world(&hierarchy), Options::new(), calls, move |hierarchy| {
+            hierarchy.count(web, Counted::MemoryHigh, 3).unwrap();
+        });
+        let mut events = listen(&mut watcher);
+        hierarchy.count(guilty, Counted::MemoryHigh, 5).unwrap();
+        hierarchy.rmdir("/services/guilty").unwrap();
+        events.extend(listen(&mut watcher));
+        let told = recovered(&events);
+        assert_eq!(told.len(), 1, "before call {calls}: {told:?}");
+        assert_eq!((&*told[0].0, told[0].1), ("/guilty", 5), "before call {calls}");
+        if watcher.world().calls() <= calls {
+            return; // it makes no more calls
+        }
+    }
+}
+
+/// Where each counts for itself a parent's counts are all its own, also if they are read only when a
+/// child is found dead.
+#[test]
+fn what_a_parent_counts_for_itself_is_its_own() {
+    for strategy in [Strategy::Inotify, Strategy::Fanotify] {
+        for calls in 0.. {
+            let hierarchy = services(Profile::Linux71);
+            let memory_localevents = true;
+            hierarchy.remount(MountOptions { memory_localevents, ..hierarchy.mount_options() });
+            let services = hierarchy.find("/services").unwrap();
+            hierarchy.mkdir("/services/web").unwrap();
+            let clock = Clock::new();
+            let count = move |call, hierarchy: &Hierarchy| {
+                if call == calls {
+                    hierarchy.count(services, Counted::MemoryHigh, 2).unwrap();
+                }
+            };
+            let world = world(&hierarchy).driven_by(Timed { clock: clock.clone(), act: count });
+            let mut watcher = settled(world, Options::new().strategy(strategy));
+            clock.start();
+            hierarchy.rmdir("/services/web").unwrap();
+            let mut events = sim::listen(&mut watcher, Duration::from_secs(1));
+            if clock.calls() <= calls {
+                break; // it makes no more calls
+            }
+            events.extend(listen(&mut watcher));
+            assert_eq!(sum_of_high(&events), 2, "{strategy:?} before call {calls}");
+        }
     }
 }
 

@@ -2,10 +2,12 @@
 //! before the Nth call, for every N there is.
 //!
 //! [`lives`]: who is told to be there; [`once`]: and how often; [`blame`]: whose an amount is called;
-//! [`settling`]: and if others go meanwhile; [`files`]: which files a cgroup is said to have.
+//! [`settling`]: and if others go meanwhile; [`balance`]: that each is told once; [`files`]: which files a
+//! cgroup is said to have.
 #![cfg(feature = "sim")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod balance;
 mod blame;
 mod files;
 mod lives;
