@@ -323,3 +323,19 @@ fn a_sweep_sets_no_watch_that_is_not_missing() {
     assert!(take(&mut watcher).is_empty());
     assert_eq!((taken(), watcher.world().watches()), ([2, 2], watches));
 }
+
+/// Where names alone are to go by, a file that shows less than before is another one.
+#[test]
+fn a_file_that_shows_less_is_another() {
+    let hierarchy = services(Profile::Linux71);
+    let web = hierarchy.mkdir("/services/web").unwrap();
+    hierarchy.count(web, Counted::MemoryHigh, 3).unwrap();
+    let world = SimWorld::new(Arc::clone(&hierarchy)).by_id(false);
+    let mut watcher = sim::watcher(world, Options::new().strategy(Strategy::Sweep), "/services");
+    listen(&mut watcher, SWEPT);
+    for text in ["-memory", "+memory"] {
+        hierarchy.write(CONTROL, text).unwrap();
+    }
+    let lost = ["/web lost memory.events", "/web file-added"];
+    assert_eq!(lines(&listen(&mut watcher, SWEPT)), lost);
+}
