@@ -15,7 +15,7 @@ use std::{
 
 use cgwatch::{
     Depth, Driver, Event, EventKind, Options, SimWorld, Strategy, Verb, Watcher,
-    cgroup_sim::{self, Event as Counted, Hierarchy, Profile},
+    cgroup_sim::{self, Event as Counted, Hierarchy, MountOptions, Profile},
 };
 use rustix::io::Errno;
 
@@ -208,5 +208,55 @@ fn what_another_files_twin_shows_takes_nothing_back() {
             let EventKind::Changed { own: Some(own), .. } = &event.kind else { continue };
             assert!(own.0.iter().all(|(_, by)| *by >= 0), "before call {at}: {event:?}");
         }
+    }
+}
+
+/// A parent counts itself, and a mount option is switched, while what its dead child had counted is looked
+/// for: its own is not taken for the child's because of that.
+#[test]
+fn what_is_its_own_when_a_mount_option_is_switched_is_told_once() {
+    struct Switches {
+        calls: Arc<AtomicU64>,
+        counts: u64,
+        switches: u64,
+    }
+    impl Driver for Switches {
+        fn between_calls(&mut self, hierarchy: &Hierarchy) {
+            let call = self.calls.fetch_add(1, SeqCst);
+            if call == self.counts {
+                let services = hierarchy.find("/services").unwrap();
+                hierarchy.count(services, Counted::MemoryHigh, 1).unwrap();
+            }
+            if call == self.switches {
+                let memory_localevents = true;
+                hierarchy.remount(MountOptions { memory_localevents, ..hierarchy.mount_options() });
+            }
+        }
+    }
+    for (counts, later) in (0..).flat_map(|counts| (0..4).map(move |later| (counts, later))) {
+        let hierarchy = services(true);
+        let guilty = hierarchy.mkdir("/services/guilty").unwrap();
+        let calls = Arc::new(AtomicU64::new(u64::MAX / 2));
+        let driver = Switches { calls: Arc::clone(&calls), counts, switches: counts + later };
+        let world = SimWorld::new(Arc::clone(&hierarchy)).driven_by(driver);
+        let mut watcher = sim::watcher(world, Options::new(), "/services");
+        listen(&mut watcher, SWEPT);
+        hierarchy.count(guilty, Counted::MemoryHigh, 3).unwrap();
+        hierarchy.rmdir("/services/guilty").unwrap();
+        calls.store(0, SeqCst);
+        let mut events = listen(&mut watcher, BRIEF);
+        if calls.load(SeqCst) <= counts {
+            return; // it makes no more calls
+        }
+        events.extend(listen(&mut watcher, SWEPT));
+        let mut told = own(&events, "/", "high") + own(&events, "/guilty", "high");
+        for event in &events {
+            told += i128::from(match &event.kind {
+                EventKind::Removed { unseen, .. } => unseen.get("memory.events", "high"),
+                EventKind::Changed { late, .. } => late.get("high").unwrap_or(0),
+                _ => 0,
+            });
+        }
+        assert!(told <= 4, "before calls {counts} and {later} later: {told}");
     }
 }
