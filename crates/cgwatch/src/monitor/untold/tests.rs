@@ -401,3 +401,16 @@ fn few_are_taken_as_they_came() {
     let taken: Vec<_> = (0..4).map(|_| queue.pop()).collect();
     assert_eq!(taken, ["first", "second", "third", "fourth"]);
 }
+
+/// The room of what a slow reader did not know is given back once he knows it.
+#[test]
+fn what_was_kept_for_a_slow_reader_is_given_back() {
+    let mut queue = Queue::new(10);
+    let keys: Vec<_> = (0..3000).map(|_| queue.node(None, "name")).collect();
+    for key in &keys {
+        queue.untold.told_mut(*key);
+    }
+    assert!(queue.untold.told.capacity() >= 3000);
+    keys.iter().for_each(|key| drop(queue.untold.take_told(*key)));
+    assert!(queue.untold.told.capacity() < 16, "{}", queue.untold.told.capacity());
+}
