@@ -196,3 +196,18 @@ fn what_is_not_found_by_its_id_is_not_removed() {
         }
     }
 }
+
+/// What is its own is emitted with the change, also of one that is never found by its id.
+#[test]
+fn what_a_deep_cgroup_counted_itself_is_emitted_with_the_change() {
+    let mut nest = Nest::new(Profile::Linux70);
+    let mut watcher = nest.watch(Strategy::Inotify, 1);
+    (0..2).for_each(|_| nest.deepen());
+    take(&mut watcher, Some(Duration::from_secs(1)), &mut Emitted::default());
+    nest.hierarchy.count(nest.ids[0], Counted::MemoryOomKill, 1).unwrap();
+    let own = std::iter::from_fn(|| watcher.next().unwrap()).find_map(|event| match event.kind {
+        EventKind::Changed { cgroup, own, .. } if cgroup.id == Some(nest.ids[0]) => own,
+        _ => None,
+    });
+    assert_eq!(own.unwrap().get("oom_kill"), Some(1));
+}

@@ -4,12 +4,16 @@
 
 mod sim;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use cgwatch::{
-    Event, EventKind, Options, SimWorld, Watcher,
+    Driver, Event, EventKind, Options, SimWorld, Verb, Watcher,
     cgroup_sim::{self, Event as Counted, Hierarchy, Profile},
 };
+use rustix::io::Errno;
 
 use self::sim::take;
 
@@ -98,4 +102,63 @@ fn what_is_its_own_is_emitted_with_the_change() {
     hierarchy.count(web, Counted::MemoryHigh, 1).unwrap();
     let told = changes(&take(&mut watcher));
     assert_eq!(told, ["/ memory.events high=2", "/web memory.events high=1 own high+1"]);
+}
+
+/// How often there was each of these calls in a directory.
+struct Calls {
+    directory: u64,
+    made: Arc<Mutex<Vec<Verb>>>,
+}
+
+impl Driver for Calls {
+    fn refuses(&mut self, verb: Verb, directory: u64) -> Option<Errno> {
+        if directory == self.directory {
+            self.made.lock().unwrap().push(verb);
+        }
+        None
+    }
+}
+
+/// Of a cgroup that has children the file is read and its twin, each once; without, the file alone, which
+/// is opened by its id without its directory.
+#[test]
+fn what_is_its_own_costs_one_reading_more() {
+    for (children, calls) in
+        [(0, &[Verb::Read][..]), (1, &[Verb::Read, Verb::Open, Verb::Open, Verb::Read])]
+    {
+        let hierarchy = hierarchy();
+        let directory = hierarchy.mkdir("/services/web").unwrap();
+        hierarchy.write("/services/web/cgroup.subtree_control", "+memory").unwrap();
+        for child in 0..children {
+            hierarchy.mkdir(format!("/services/web/{child}")).unwrap();
+        }
+        let made = Arc::new(Mutex::new(Vec::new()));
+        let driver = Calls { directory, made: Arc::clone(&made) };
+        let mut watcher =
+            watch(SimWorld::new(Arc::clone(&hierarchy)).driven_by(driver), "/services");
+        for _ in 0..3 {
+            made.lock().unwrap().clear();
+            hierarchy.count(directory, Counted::MemoryHigh, 1).unwrap();
+            assert_eq!(changes(&take(&mut watcher)).len(), 2);
+            assert_eq!(*made.lock().unwrap(), calls, "{children}");
+            hierarchy.advance(Duration::from_millis(20));
+            take(&mut watcher);
+        }
+    }
+}
+
+/// That a cgroup is removed its id says, and no name on the way to it is looked up.
+#[test]
+fn what_is_removed_is_found_so_without_walking() {
+    let hierarchy = hierarchy();
+    hierarchy.mkdir("/services/web").unwrap();
+    let long = format!("/services/web/{}", "n".repeat(256));
+    hierarchy.mkdir(&long).unwrap();
+    let mut watcher = watch(SimWorld::new(Arc::clone(&hierarchy)), "/services");
+    let walked = watcher.world().walked();
+    hierarchy.rmdir(&long).unwrap();
+    hierarchy.rmdir("/services/web").unwrap();
+    let removed = take(&mut watcher);
+    assert_eq!(removed.iter().filter(|event| event.kind.name() == "removed").count(), 2);
+    assert_eq!(watcher.world().walked(), walked);
 }

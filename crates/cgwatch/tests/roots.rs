@@ -173,3 +173,23 @@ fn what_is_above_a_root_is_watched_as_soon_as_it_can_be() {
     hierarchy.rmdir("/dir/one").unwrap();
     assert!(is_heard_of(&mut watcher));
 }
+
+/// It has ended once all is emitted, and not before.
+#[test]
+fn a_watcher_has_ended_with_its_last_event() {
+    let hierarchy = silent(&["/one", "/one/below"]);
+    let world = SimWorld::new(Arc::clone(&hierarchy));
+    let mut watcher = Watcher::simulated(world, Options::new()).unwrap();
+    watcher.add("/one".as_ref(), Depth::All).unwrap();
+    take(&mut watcher, usize::MAX);
+    for path in ["/one/below", "/one"] {
+        hierarchy.rmdir(path).unwrap();
+    }
+    watcher.update().unwrap();
+    for left in (0..2).rev() {
+        assert!(!watcher.has_ended());
+        assert!(watcher.wait(None).unwrap().is_some(), "and {left} more");
+    }
+    assert!(watcher.has_ended());
+    assert!(watcher.wait(None).unwrap().is_none());
+}

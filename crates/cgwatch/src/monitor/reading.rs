@@ -342,23 +342,4 @@ pub(crate) fn within(own: &[u64], total: &[u64]) -> Box<[u64]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The room that a storm took is given back; what a few take is kept for the next.
-    #[test]
-    fn the_room_of_a_storm_is_given_back() {
-        let room = |count: u32| {
-            let mut woken = Woken::default();
-            woken.by_depth.extend((0..count).map(|depth| (depth, NodeKey::default(), 0)));
-            let before = woken.by_depth.capacity();
-            woken.clear();
-            assert!(woken.by_depth.is_empty());
-            (before, woken.by_depth.capacity())
-        };
-        let (few, kept) = room(8);
-        assert_eq!(few, kept);
-        let (many, kept) = room(3000);
-        assert!(many >= 3000 && kept < 16, "{many} {kept}");
-    }
-}
+mod tests;

@@ -249,4 +249,24 @@ mod tests {
             assert!(!overlaps(one, 1, other) && !overlaps(other, 1, one), "{one} {other}");
         }
     }
+
+    /// Each cgroup is reached from the base of the root that it lies under.
+    #[cfg(feature = "sim")]
+    #[test]
+    fn a_cgroup_is_reached_from_the_base_of_its_root() {
+        let hierarchy = cgroup_sim::Hierarchy::new(cgroup_sim::Options::default());
+        for path in ["/one", "/two", "/two/below"] {
+            hierarchy.mkdir(path).unwrap();
+        }
+        let world = crate::SimWorld::new(std::sync::Arc::new(hierarchy));
+        let mut monitor =
+            Monitor::new(world, crate::Options::new(), crate::Strategy::Sweep).unwrap();
+        for (base, root) in [(2, "one"), (5, "two")] {
+            monitor.add_root(Path::new(root), base, root.as_bytes(), Depth::All).unwrap();
+        }
+        let bases = monitor.books.iter().map(|(key, node)| (node.n, monitor.base_of(key)));
+        let mut bases: Vec<_> = bases.collect();
+        bases.sort_unstable();
+        assert_eq!(bases, [(1, 2), (2, 5), (3, 5)]);
+    }
 }

@@ -88,7 +88,9 @@ impl SimWorld {
     fn pin<'a>(&mut self, dir: &'a mut SimDir) -> Result<&'a Pin, Errno> {
         let pin = match dir.pin.take() {
             Some(pin) => pin,
-            None => directory(self.pin_id(dir.id).unwrap_or(Err(Errno::STALE))?)?,
+            None => {
+                self.open_id(0, dir.id).unwrap_or(Err(Errno::STALE))?.pin.ok_or(Errno::STALE)?
+            }
         };
         Ok(dir.pin.insert(pin))
     }

@@ -413,6 +413,46 @@ fn what_a_parent_counts_for_itself_is_its_own() {
     }
 }
 
+/// One was born before its directory was watched, and counts and goes before that is listed, of which only
+/// its DELETE is read: what it counted is not called alone its sibling's that goes next.
+#[test]
+fn what_one_counted_of_whom_only_the_death_was_heard_is_not_called_its_siblings_alone() {
+    const NEW: &str = "/services/new";
+    let mut told = 0;
+    for calls in 0.. {
+        let hierarchy = services(Profile::Linux71);
+        let clock = Clock::new();
+        let goes = move |call, hierarchy: &Hierarchy| {
+            if call == calls {
+                let brief = hierarchy.find(format!("{NEW}/brief")).unwrap();
+                hierarchy.count(brief, Counted::MemoryHigh, 3).unwrap();
+                hierarchy.rmdir(format!("{NEW}/brief")).unwrap();
+            }
+        };
+        let driver = Timed { clock: clock.clone(), act: goes };
+        let world = world(&hierarchy).by_id(false).driven_by(driver);
+        let mut watcher = settled(world, Options::new().strategy(Strategy::Inotify));
+        hierarchy.mkdir(NEW).unwrap();
+        hierarchy.write(format!("{NEW}/cgroup.subtree_control"), "+memory").unwrap();
+        for child in ["brief", "innocent"] {
+            hierarchy.mkdir(format!("{NEW}/{child}")).unwrap();
+        }
+        clock.start();
+        watcher.update().unwrap();
+        if clock.calls() <= calls {
+            break; // it makes no more calls
+        }
+        hierarchy.rmdir(format!("{NEW}/innocent")).unwrap();
+        let events = listen(&mut watcher);
+        for (path, amount, confidence) in recovered(&events) {
+            told += u64::from(path == "/new/innocent");
+            let its = path == "/new/brief" || confidence == Some(Confidence::Shared);
+            assert!(its, "{path} {amount}, before call {calls}");
+        }
+    }
+    assert!(told > 0);
+}
+
 /// What was recovered at removals of `memory.events high`: path, amount, whether it is certain.
 fn recovered(events: &[Event]) -> Vec<(String, u64, Option<Confidence>)> {
     let removals = events.iter().filter_map(|event| match &event.kind {

@@ -387,3 +387,30 @@ fn what_was_its_own_so_far_is_set_for_that_file_alone() {
     queue.untold.own_so_far(key, &file, &[1]);
     assert_eq!(own(&mut queue), [None, None, Some([3].into())], "it is known already");
 }
+
+/// Few are taken in the order in which they came, wherever they lie.
+#[test]
+fn few_are_taken_as_they_came() {
+    let mut queue = Queue::new(4);
+    let top = queue.node(None, "top");
+    let (one, other) = (queue.node(Some(top), "one"), queue.node(Some(top), "other"));
+    for (parent, name) in [(one, "first"), (one, "second"), (other, "third"), (one, "fourth")] {
+        let key = queue.node(Some(parent), name);
+        queue.untold.touch(&mut queue.books, key);
+    }
+    let taken: Vec<_> = (0..4).map(|_| queue.pop()).collect();
+    assert_eq!(taken, ["first", "second", "third", "fourth"]);
+}
+
+/// The room of what a slow reader did not know is given back once he knows it.
+#[test]
+fn what_was_kept_for_a_slow_reader_is_given_back() {
+    let mut queue = Queue::new(10);
+    let keys: Vec<_> = (0..3000).map(|_| queue.node(None, "name")).collect();
+    for key in &keys {
+        queue.untold.told_mut(*key);
+    }
+    assert!(queue.untold.told.capacity() >= 3000);
+    keys.iter().for_each(|key| drop(queue.untold.take_told(*key)));
+    assert!(queue.untold.told.capacity() < 16, "{}", queue.untold.told.capacity());
+}
