@@ -86,7 +86,7 @@ fn where_removals_are_announced_the_probe_goes_on() {
     assert_eq!(answer(&capabilities, "removal-at-file-held-open"), Answer::No);
     let raced = capabilities.get("removal-at-file-read-meanwhile").unwrap();
     assert!(raced.evidence.contains("race"), "{raced:?}");
-    assert!(mount.readings() > 0, "nobody read during a removal");
+    assert!(mount.readings() > 0, "nobody read before a removal");
     let reclaimed = capabilities.get("removal-at-file-reclaimed").unwrap();
     assert!(reclaimed.evidence.contains("only a probe can tell"), "nothing was reclaimed");
     assert_eq!(fs::read_dir(&mount.path).unwrap().count(), 0);

@@ -129,12 +129,16 @@ fn read_meanwhile(scratch: &mut Scratch, keep_going: &dyn Fn() -> bool) -> Resul
         let path = format!("{}/{FILE}", trial.name);
         let removed = std::thread::scope(|scope| {
             scope.spawn(|| {
-                started.wait();
-                while !stop.load(Ordering::Relaxed) {
-                    // Fails once the cgroup is gone.
+                // Fails once the cgroup is gone.
+                let read = || {
                     if let Ok(file) = open_file(parent.as_fd(), &path) {
                         let _ = rustix::io::read(&file, &mut [0; 64]);
                     }
+                };
+                read();
+                started.wait();
+                while !stop.load(Ordering::Relaxed) {
+                    read();
                 }
             });
             started.wait();
