@@ -5,8 +5,8 @@
 use std::{sync::Arc, time::Duration};
 
 use cgwatch::{
-    Depth, Driver, Event, EventKind, GapReason, LearnedFrom, Limits, Options, SimWorld, Verb,
-    Watcher,
+    Depth, Driver, Event, EventKind, GapReason, LearnedFrom, Limits, Options, SimWorld, Strategy,
+    Verb, Watcher,
     cgroup_sim::{self, Event as Counted, Hierarchy, Profile},
 };
 use rustix::io::Errno;
@@ -192,4 +192,29 @@ fn a_watcher_has_ended_with_its_last_event() {
     }
     assert!(watcher.has_ended());
     assert!(watcher.wait(None).unwrap().is_none());
+}
+
+/// By the mark on the superblock one reading of the queue has the deaths of a cgroup elsewhere, of the root,
+/// and of what the root lies in. That is outside of what is watched, and the root's own death in it was
+/// dropped with all others in it, if it was looked at first.
+#[test]
+fn a_root_that_dies_with_what_it_lies_in_is_removed() {
+    // Where no file says that it goes.
+    let options = cgroup_sim::Options { profile: Profile::Linux70, ..Default::default() };
+    let hierarchy = Arc::new(Hierarchy::new(options));
+    for path in ["/other", "/other/brief", "/top", "/top/outside", "/top/outside/root"] {
+        hierarchy.mkdir(path).unwrap();
+    }
+    let options = Options::new().strategy(Strategy::Fanotify);
+    let world = SimWorld::new(Arc::clone(&hierarchy));
+    let mut watcher = Watcher::simulated(world, options).unwrap();
+    watcher.add("/top/outside/root".as_ref(), Depth::All).unwrap();
+    take(&mut watcher, usize::MAX);
+    for path in ["/other/brief", "/top/outside/root", "/top/outside"] {
+        hierarchy.rmdir(path).unwrap();
+    }
+    hierarchy.drain();
+    let events = take(&mut watcher, usize::MAX);
+    assert!(matches!(events[..], [Event { kind: EventKind::Removed { .. }, .. }]), "{events:?}");
+    assert!(watcher.has_ended());
 }

@@ -81,14 +81,11 @@ impl Deaths {
         }
     }
 
-    /// What died in a directory lies outside of what is watched, and all below that, also what has
-    /// not been looked at yet: nothing would ever show where it lay.
-    fn drop_strays(&mut self, hints: &mut Hints, outside: Vec<Death>) {
-        let mut waiting = outside;
-        while let Some(death) = waiting.pop() {
-            waiting.extend(self.strays.swap_remove(&death.id).unwrap_or_default());
-            waiting.extend(hints.take_deaths_in(death.id));
-        }
+    /// What is known of the deaths in a directory that is not watched, also what has not been looked at yet.
+    fn take_below(&mut self, hints: &mut Hints, dir: u64) -> Vec<Death> {
+        let mut below = self.strays.swap_remove(&dir).unwrap_or_default();
+        below.extend(hints.take_deaths_in(dir));
+        below
     }
 }
 
@@ -195,8 +192,7 @@ impl<W: World> Monitor<W> {
     /// One was born and gone unseen, and perhaps others in it.
     fn tell_unseen(&mut self, dir: NodeKey, death: &Death) {
         let Some(key) = self.enter_dead(dir, &death.name, death.id) else { return };
-        let mut inside = self.deaths.strays.swap_remove(&death.id).unwrap_or_default();
-        inside.extend(self.hints.take_deaths_in(death.id));
+        let inside = self.deaths.take_below(&mut self.hints, death.id);
         if self.goes_deeper(key) {
             for death in &inside {
                 self.tell_unseen(key, death);
@@ -213,7 +209,7 @@ impl<W: World> Monitor<W> {
             return;
         }
         let Some((base, root)) = self.roots.first().map(|root| (root.base, root.key)) else {
-            return self.deaths.drop_strays(&mut self.hints, unknown);
+            return self.drop_strays(unknown);
         };
         match self.world.open_id(base, parent).unwrap_or(Err(Errno::STALE)) {
             Err(errno) if is_gone(errno) => {
@@ -221,13 +217,24 @@ impl<W: World> Monitor<W> {
             }
             Ok(dir) => {
                 self.world.close(dir);
-                self.deaths.drop_strays(&mut self.hints, unknown);
+                self.drop_strays(unknown);
             }
             // Where they lay is not known. If it was below a root, its parents tell what they counted.
             Err(errno) => {
-                self.deaths.drop_strays(&mut self.hints, unknown);
+                self.drop_strays(unknown);
                 self.could_not(root, errno);
             }
+        }
+    }
+
+    /// What died in a directory lies outside of what is watched, and all below that but the watched roots:
+    /// nothing would ever show where it lay.
+    fn drop_strays(&mut self, outside: Vec<Death>) {
+        let mut waiting = outside;
+        while let Some(death) = waiting.pop() {
+            let mut below = self.deaths.take_below(&mut self.hints, death.id);
+            below.retain(|death| !self.bury_known(death));
+            waiting.extend(below);
         }
     }
 
@@ -287,19 +294,21 @@ mod tests {
         deaths.strays.entry(parent).or_default().push(death);
     }
 
-    /// Nothing would ever tell where they lay.
+    /// Those that were kept, and those that have not been looked at yet.
     #[test]
-    fn what_died_outside_is_dropped_with_all_below() {
+    fn what_is_known_below_a_directory_is_taken_once() {
         let (mut deaths, mut hints, mut books) =
             (Deaths::default(), Hints::default(), Books::default());
         stray(&mut deaths, 2, 3);
-        stray(&mut deaths, 4, 5);
         stray(&mut deaths, 10, 11);
-        for (parent, id) in [(3, 4), (12, 13)] {
+        for (parent, id) in [(2, 4), (12, 13)] {
             hints.take(&mut books, Notification::DeletedIn { parent, name: b"name", id });
         }
-        let outside = Death { id: 2, name: b"name".as_slice().into() };
-        deaths.drop_strays(&mut hints, vec![outside]);
+        let mut taken = |dir| {
+            let below = deaths.take_below(&mut hints, dir);
+            below.iter().map(|death| death.id).collect::<Vec<_>>()
+        };
+        assert_eq!([2, 2].map(&mut taken), [vec![3, 4], vec![]]);
         assert_eq!(deaths.strays.keys().collect::<Vec<_>>(), [&10]);
         assert_eq!(hints.deaths.keys().collect::<Vec<_>>(), [&12]);
         // The record that would tell of it may be among those that were lost.
