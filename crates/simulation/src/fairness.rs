@@ -84,9 +84,10 @@ impl Fairness {
         }
     }
 
-    /// A victim is gone: nothing of it will be read.
+    /// A victim is gone: nothing of it will be read, whatever its files still announce.
     pub(crate) fn bury(&mut self, id: u64) {
         self.look();
+        self.victims.retain(|_, victim| *victim != id);
         self.waiting.remove(&id);
         self.known.remove(&id);
     }
