@@ -66,6 +66,15 @@ impl SimWorld {
         Some(self.hierarchy.mount().pin_handle(&FileHandle::of_id(HANDLE, id)).map_err(errno))
     }
 
+    /// The same of a directory, whose name the kernel may have to look for.
+    fn pin_directory(&mut self, id: u64) -> Option<Result<Pin, Errno>> {
+        let pin = self.pin_id(id)?;
+        if !self.driver.finds_by_id(id) {
+            return Some(Err(Errno::STALE));
+        }
+        Some(pin.and_then(directory))
+    }
+
     fn opened(&mut self, pin: Pin) -> (SimDir, Stat) {
         self.call();
         let stat = stat_of(&pin);
@@ -88,9 +97,7 @@ impl SimWorld {
     fn pin<'a>(&mut self, dir: &'a mut SimDir) -> Result<&'a Pin, Errno> {
         let pin = match dir.pin.take() {
             Some(pin) => pin,
-            None => {
-                self.open_id(0, dir.id).unwrap_or(Err(Errno::STALE))?.pin.ok_or(Errno::STALE)?
-            }
+            None => self.pin_directory(dir.id).unwrap_or(Err(Errno::STALE))?,
         };
         Ok(dir.pin.insert(pin))
     }
@@ -154,11 +161,7 @@ impl World for SimWorld {
     }
 
     fn open_id(&mut self, _base: usize, id: u64) -> Option<Result<SimDir, Errno>> {
-        let pin = self.pin_id(id)?;
-        if !self.driver.finds_by_id(id) {
-            return Some(Err(Errno::STALE));
-        }
-        Some(pin.and_then(directory).map(|pin| SimDir::new(pin, id)))
+        Some(self.pin_directory(id)?.map(|pin| SimDir::new(pin, id)))
     }
 
     fn reach(&mut self, _base: usize, id: u64) -> Option<SimDir> {
