@@ -37,6 +37,10 @@
 //! What it does not: it writes nothing in the hierarchy (only a [`Probe`] does, if asked), starts
 //! no thread, and does not say which process was killed.
 
+// Tests of the crate share helpers with those that use it from outside.
+#[cfg(test)]
+extern crate self as cgwatch;
+
 mod capability;
 mod error;
 mod event;

@@ -1,61 +1,14 @@
 //! What tests need of this machine: a cgroup of their own, a process of their own, fewer rights.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+#[path = "../tests/own/mod.rs"]
+mod own;
+
+use std::{env, path::PathBuf, process::Command};
 
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tempfile::TempDir;
 
-use crate::Mount;
-
-/// Removed at the end, with all below it.
-pub(crate) struct Cgroup(PathBuf);
-
-impl Cgroup {
-    /// `None`, with the reason printed, if none can be made here.
-    pub(crate) fn new(test: &str) -> Option<Self> {
-        let mounts = Mount::all().unwrap();
-        let Some(mount) = mounts.first() else {
-            println!("skipped: no cgroup v2 hierarchy is mounted");
-            return None;
-        };
-        let path = mount.point.join(format!("cgwatch-test-{test}-{}", std::process::id()));
-        match fs::create_dir(&path) {
-            Ok(()) => Some(Self(path)),
-            Err(error) => {
-                println!("skipped: cannot create {}: {error}", path.display());
-                None
-            }
-        }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// Makes one below it.
-    pub(crate) fn make(&self, name: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::create_dir(&path).unwrap();
-        path
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        fn remove(directory: &Path) {
-            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-            for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-                remove(&entry.path());
-            }
-            let _ = fs::remove_dir(directory);
-        }
-        remove(&self.0);
-    }
-}
+pub(crate) use self::own::Own;
 
 /// What a test has in a process and a mount namespace of its own.
 pub(crate) struct Apart {
@@ -85,7 +38,7 @@ impl Apart {
             println!("skipped: no mount namespace is to be had");
             return None;
         }
-        let cgroup = Cgroup::new(test)?;
+        let cgroup = Own::new(test)?;
         for name in ["a", "b", "b/sub"] {
             cgroup.make(name);
         }

@@ -176,7 +176,7 @@ mod tests {
     use rustix::thread::CapabilitySet;
 
     use super::*;
-    use crate::testing::{Cgroup, without};
+    use crate::testing::{Own, without};
 
     fn id(path: &Path) -> u64 {
         fs::metadata(path).unwrap().ino()
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_it_says_of_a_cgroup_and_a_file_is_what_stat_says() {
-        let Some(cgroup) = Cgroup::new("entry") else { return };
+        let Some(cgroup) = Own::new("entry") else { return };
         let path = cgroup.make("a");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o1710)).unwrap();
         let reader = HostReader::new(cgroup.path()).unwrap();
@@ -208,7 +208,7 @@ mod tests {
     /// nothing until the path was tried.
     #[test]
     fn a_refusal_by_id_is_proof_unless_a_name_is_long() {
-        let Some(cgroup) = Cgroup::new("long") else { return };
+        let Some(cgroup) = Own::new("long") else { return };
         let long = "x".repeat(256);
         let above = cgroup.make(&long);
         let [short, below] = [cgroup.make("short"), cgroup.make(&format!("{long}/below"))];
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn another_cgroup_at_the_path_is_not_read() {
-        let Some(cgroup) = Cgroup::new("another") else { return };
+        let Some(cgroup) = Own::new("another") else { return };
         let path = cgroup.make("a");
         let (first, lacking) =
             (id(&path), CapabilitySet::DAC_READ_SEARCH | CapabilitySet::SYS_ADMIN);

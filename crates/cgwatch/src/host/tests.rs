@@ -5,13 +5,23 @@ mod verbs;
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
-use rustix::io::Errno;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 
 use super::HostWorld;
-use crate::{Error, Strategy, testing::Cgroup, world::World};
+use crate::{Error, Strategy, testing::Own, world::World};
 
 fn world() -> HostWorld {
     HostWorld::new(Strategy::Inotify).unwrap()
+}
+
+/// Whether its descriptor is, or becomes so within these seconds.
+fn is_readable(world: &HostWorld, patience: i64) -> bool {
+    let patience = Timespec { tv_sec: patience, tv_nsec: 0 };
+    let fd = PollFd::from_borrowed_fd(world.poll_fd(), PollFlags::IN);
+    poll(&mut [fd], Some(&patience)).unwrap() == 1
 }
 
 fn id(path: &Path) -> u64 {
@@ -22,7 +32,7 @@ fn id(path: &Path) -> u64 {
 /// empty: what could be listed is not being removed.
 #[test]
 fn a_removed_directory_cannot_be_listed() {
-    let Some(cgroup) = Cgroup::new("listed") else { return };
+    let Some(cgroup) = Own::new("listed") else { return };
     let path = cgroup.path();
     let listed = || {
         let mut world = HostWorld::new(Strategy::Sweep)?;

@@ -1,5 +1,7 @@
 //! A cgroup of a test's own on this machine's hierarchy.
 
+#![allow(dead_code, reason = "not each test needs all of it")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -7,7 +9,7 @@ use std::{
 
 use cgwatch::Mount;
 
-/// Removed at the end, with what is directly below it.
+/// Removed at the end, with all below it.
 pub(crate) struct Own(PathBuf);
 
 impl Own {
@@ -31,14 +33,24 @@ impl Own {
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
+
+    /// Makes one below it.
+    pub(crate) fn make(&self, name: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::create_dir(&path).unwrap();
+        path
+    }
 }
 
 impl Drop for Own {
     fn drop(&mut self) {
-        for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
-            // Files cannot be removed, and need not be.
-            let _ = fs::remove_dir(entry.path());
+        fn remove(directory: &Path) {
+            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+            for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+                remove(&entry.path());
+            }
+            let _ = fs::remove_dir(directory);
         }
-        let _ = fs::remove_dir(&self.0);
+        remove(&self.0);
     }
 }

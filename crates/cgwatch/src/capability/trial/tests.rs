@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     Answer, Capabilities,
-    testing::{Apart, Cgroup, without},
+    testing::{Apart, Own, without},
 };
 
 fn of(name: &str, directory: &Path) -> (Answer, String) {
@@ -54,7 +54,7 @@ fn a_file_counts_descendants_if_there_is_one_that_does_not() {
 /// Linux 6.6 and later let the whole hierarchy be marked.
 #[test]
 fn a_cgroup_can_be_watched_by_descriptor_and_with_all_others_by_a_mark() {
-    let Some(cgroup) = Cgroup::new("trial") else { return };
+    let Some(cgroup) = Own::new("trial") else { return };
     assert_eq!(of(FD_PATHS, cgroup.path()).0, Answer::Yes);
     let (answer, evidence) = of(FANOTIFY, cgroup.path());
     match crate::HostWorld::new(crate::Strategy::Fanotify) {
@@ -65,7 +65,7 @@ fn a_cgroup_can_be_watched_by_descriptor_and_with_all_others_by_a_mark() {
 
 #[test]
 fn why_there_is_no_mark_is_said() {
-    let Some(cgroup) = Cgroup::new("no-mark") else { return };
+    let Some(cgroup) = Own::new("no-mark") else { return };
     let (answer, evidence) = without(CapabilitySet::SYS_ADMIN, || of(FANOTIFY, cgroup.path()));
     assert_eq!(answer, Answer::No);
     assert!(evidence.ends_with("(needs CAP_SYS_ADMIN)"), "{evidence}");

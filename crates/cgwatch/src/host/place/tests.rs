@@ -8,7 +8,7 @@ use rustix::{
 use super::*;
 use crate::{
     Strategy,
-    testing::{Apart, Cgroup, without},
+    testing::{Apart, Own, without},
     world::World,
 };
 
@@ -55,7 +55,7 @@ fn what_has_run_out_says_nothing_of_a_path() {
 
 #[test]
 fn paths_below_one_mount_have_one_base() {
-    let Some(cgroup) = Cgroup::new("base") else { return };
+    let Some(cgroup) = Own::new("base") else { return };
     let paths = ["a", "b"].map(|name| cgroup.make(name));
     let mut world = world();
     let [a, b, again] = [&paths[0], &paths[1], &paths[0]].map(|path| world.locate(path).unwrap());
@@ -70,7 +70,7 @@ fn paths_below_one_mount_have_one_base() {
 
 #[test]
 fn what_is_no_cgroup_is_said() {
-    let Some(cgroup) = Cgroup::new("no-cgroup") else { return };
+    let Some(cgroup) = Own::new("no-cgroup") else { return };
     let of = |path: &Path| world().locate(path).unwrap_err();
     let file = cgroup.path().join("cgroup.procs");
     assert!(matches!(of(&cgroup.path().join("nothing")), Error::NotFound { .. }));
@@ -81,7 +81,7 @@ fn what_is_no_cgroup_is_said() {
 
 #[test]
 fn a_base_shows_what_lies_below_it() {
-    let Some(cgroup) = Cgroup::new("shows") else { return };
+    let Some(cgroup) = Own::new("shows") else { return };
     let [a, b] = ["a", "b"].map(|name| cgroup.make(name));
     let base = Base::at(&a).unwrap();
     fs::create_dir(a.join("child")).unwrap();
@@ -99,7 +99,7 @@ fn a_base_shows_what_lies_below_it() {
 /// open_by_handle_at(2) asks for CAP_DAC_READ_SEARCH, or for being privileged over the file system.
 #[test]
 fn who_may_not_open_by_ids_goes_by_names() {
-    let Some(cgroup) = Cgroup::new("by-names") else { return };
+    let Some(cgroup) = Own::new("by-names") else { return };
     let lacking = CapabilitySet::DAC_READ_SEARCH | CapabilitySet::SYS_ADMIN;
     let (by_id, path) = without(lacking, || {
         let mut world = world();

@@ -7,18 +7,15 @@ use std::{
     path::Path,
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    fs::Mode,
-};
+use rustix::fs::Mode;
 
 use super::{
     super::{HostDir, open::DIRECTORY},
-    HostWorld, id, world,
+    HostWorld, id, is_readable, world,
 };
 use crate::{
     Error, Strategy,
-    testing::Cgroup,
+    testing::Own,
     world::{Notification, World},
 };
 
@@ -33,20 +30,14 @@ fn drained(world: &mut HostWorld) -> Vec<String> {
     all
 }
 
-fn is_readable(world: &HostWorld) -> bool {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let fd = PollFd::from_borrowed_fd(world.poll_fd(), PollFlags::IN);
-    poll(&mut [fd], Some(&now)).unwrap() == 1
-}
-
 #[test]
 fn births_deaths_and_writes_in_a_watched_directory_are_handed_over() {
     let top = tempfile::tempdir().unwrap();
     let mut world = world();
     let wd = world.watch(&mut directory(top.path())).unwrap();
-    assert!(!is_readable(&world));
+    assert!(!is_readable(&world, 0));
     fs::create_dir(top.path().join("child")).unwrap();
-    assert!(is_readable(&world));
+    assert!(is_readable(&world, 0));
     fs::remove_dir(top.path().join("child")).unwrap();
     fs::write(top.path().join("file"), "x").unwrap();
     let expected = [
@@ -55,7 +46,7 @@ fn births_deaths_and_writes_in_a_watched_directory_are_handed_over() {
         Notification::Written(wd, b"file"),
     ];
     assert_eq!(drained(&mut world), expected.map(|one| format!("{one:?}")));
-    assert!(!is_readable(&world) && drained(&mut world).is_empty());
+    assert!(!is_readable(&world, 0) && drained(&mut world).is_empty());
     // What is no directory cannot be watched as one.
     let file = rustix::fs::open(top.path().join("file"), rustix::fs::OFlags::PATH, Mode::empty());
     let watched = world.watch(&mut HostDir::new(file.unwrap(), 0, 0));
@@ -122,12 +113,12 @@ fn marking() -> Option<HostWorld> {
 
 #[test]
 fn the_mark_reports_births_deaths_and_writes_with_ids() {
-    let Some(cgroup) = Cgroup::new("mark") else { return };
+    let Some(cgroup) = Own::new("mark") else { return };
     let Some(mut world) = marking() else { return };
     let parent = id(cgroup.path());
     let path = cgroup.make("child");
     let child = id(&path);
-    assert!(is_readable(&world));
+    assert!(is_readable(&world, 0));
     let mut assert_drained = |expected: Notification<'_>| {
         let expected = format!("{expected:?}");
         let all = drained(&mut world);
@@ -143,7 +134,7 @@ fn the_mark_reports_births_deaths_and_writes_with_ids() {
 /// Some times what one read(2) has room for.
 #[test]
 fn one_call_hands_over_all_records_of_the_mark() {
-    let Some(cgroup) = Cgroup::new("mark-many") else { return };
+    let Some(cgroup) = Own::new("mark-many") else { return };
     let Some(mut world) = marking() else { return };
     let parent = id(cgroup.path());
     for number in 0..500 {

@@ -3,21 +3,21 @@
 use std::{fs::File, io::Write as _, time::SystemTime};
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::Timespec,
     io::Errno,
     process::{Resource, getrlimit},
     time::{ClockId, clock_gettime, timerfd_gettime},
 };
 
-use super::{super::timespec, id, world};
+use super::{super::timespec, id, is_readable, world};
 use crate::{
-    testing::{Apart, Cgroup},
+    testing::{Apart, Own},
     world::{MountOptions, WatchLimit, World},
 };
 
 #[test]
 fn a_cgroup_is_reached_by_its_id_unless_removals_are_announced() {
-    let Some(cgroup) = Cgroup::new("reach") else { return };
+    let Some(cgroup) = Own::new("reach") else { return };
     let mut world = world();
     assert!(!world.goes_by_id(), "it knows no hierarchy yet");
     let (base, id) = (world.locate(cgroup.path()).unwrap().base, id(cgroup.path()));
@@ -47,7 +47,7 @@ fn an_earlier_kernel_announces_no_removal() {
 
 #[test]
 fn a_listing_has_each_entry_with_its_kind_and_id() {
-    let Some(cgroup) = Cgroup::new("listing") else { return };
+    let Some(cgroup) = Own::new("listing") else { return };
     // cgroupfs takes names as long as a path may be.
     let children = ["child".to_owned(), "x".repeat(4_000)].map(|name| (cgroup.make(&name), name));
     let mut world = world();
@@ -95,12 +95,6 @@ fn waiting_ends_at_the_time_and_not_before() {
 #[test]
 fn an_alarm_makes_the_descriptor_readable_once_it_goes_off() {
     let mut world = world();
-    let is_readable = |world: &super::HostWorld, patience| {
-        let patience = Timespec { tv_sec: patience, tv_nsec: 0 };
-        poll(&mut [PollFd::from_borrowed_fd(world.poll_fd(), PollFlags::IN)], Some(&patience))
-            .unwrap()
-            == 1
-    };
     let armed = |world: &super::HostWorld| {
         let left = timerfd_gettime(&world.timer).unwrap().it_value;
         (left.tv_sec, left.tv_nsec) != (0, 0)
